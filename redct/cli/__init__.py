@@ -1,0 +1,1 @@
+"""The command line: it wires the floors below and computes nothing itself."""

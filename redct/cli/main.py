@@ -1,0 +1,88 @@
+"""The entry point: a table of commands, each imported when it is called."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from redct import __version__
+from redct.errors import RedctError
+
+
+class Command(NamedTuple):
+    """A command: the module with its function `run`, and one line of help."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "init": Command("redct.cli.init", "look at a corpus and write a codebook and a study for it"),
+    "predict": Command("redct.cli.study", "label documents with a large language model"),
+    "fit": Command("redct.cli.study", "relabel with experts, then train the edge classifier"),
+    "validate": Command("redct.cli.study", "score the best checkpoint on the validation documents"),
+    "test": Command("redct.cli.study", "score the best checkpoint on held-out documents, beside the LLM"),
+    "status": Command("redct.cli.status", "say what of a study is done, and the next command"),
+}
+
+HELP = "\n".join(
+    [
+        "usage: redct COMMAND [--config STUDY.yaml] [options]",
+        "",
+        "Turns a codebook and a corpus into a classifier that runs anywhere.",
+        "",
+        *(f"  {name:<10}{command.help}" for name, command in COMMANDS.items()),
+        "",
+        "redct COMMAND --help lists a command's options. --debug shows the traceback of an error.",
+    ]
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        args: Command and options; by default those of the process.
+
+    Returns:
+        The exit code: 0, or 2 for wrong input, which is said in one line on standard error.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if given[0] == "--version":
+        print(f"redct {__version__}")
+        return 0
+    if given[0] not in COMMANDS:
+        return _refuse(f"unknown command {given[0]!r}; expected one of {', '.join(COMMANDS)}")
+    return _run(given)
+
+
+def _run(given: list[str]) -> int:
+    from jsonargparse import ArgumentError  # noqa: PLC0415 - `redct --help` needs none of it
+
+    debug = "--debug" in given
+    try:
+        import_module(COMMANDS[given[0]].module).run([word for word in given if word != "--debug"])
+    except (RedctError, ArgumentError, OSError) as error:
+        if debug:
+            raise
+        return _refuse(_one_line(error))
+    except KeyboardInterrupt:
+        print("redct: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    """Returns the message in one line; jsonargparse's are wrapped over several."""
+    cause = error.__cause__ or error.__context__
+    while cause is not None and not isinstance(cause, RedctError):
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(cause or error).split())
+
+
+def _refuse(message: str) -> int:
+    print(f"redct: error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,37 @@
+"""The progress bar: Lightning's own, but labeling counts documents instead of batches."""
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+from tqdm import tqdm
+
+from redct.hub.labeler import Labeler
+
+
+class StudyProgressBar(TQDMProgressBar):
+    """Shows documents per second and the time left while documents are labeled."""
+
+    _bar: "tqdm[Any] | None" = None
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Opens the bar."""
+        assert isinstance(pl_module, Labeler)
+        share = f" (process 1 of {trainer.world_size})" if trainer.world_size > 1 else ""
+        total = pl_module.documents_left
+        self._bar = tqdm(total=total, desc=f"labeling{share}", unit=" documents", disable=self.is_disabled)
+
+    def on_predict_batch_start(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Does not count batches."""
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any, **kwargs: Any  # noqa: ANN401
+    ) -> None:
+        """Counts the documents of a batch."""
+        if self._bar is not None:
+            self._bar.update(len(outputs))
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Closes the bar."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,30 @@
+"""Prints results as tables."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from redct.evidence import Interval
+
+
+def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table; the first column is text, the others are figures."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for n, name in enumerate(header):
+        table.add_column(name, justify="left" if n == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def show_scores(title: str, scores: Mapping[str, Mapping[str, Interval]]) -> None:
+    """Prints a row for each rater, a column for each metric, in percent with 95 % intervals."""
+    metrics = list(next(iter(scores.values())))
+    header = ["", *(metric.replace("_", " ") for metric in metrics)]
+    rows = [[name, *(_percent(values[metric]) for metric in metrics)] for name, values in scores.items()]
+    show_table(title, header, rows)
+
+
+def _percent(interval: Interval) -> str:
+    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"

@@ -1,0 +1,224 @@
+"""One LightningCLI for predict, fit, validate and test: one study is one YAML with the same groups for all."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from transformers.utils import logging as transformers_logging
+
+from redct.cli.progress import StudyProgressBar
+from redct.cli.results import show_labels, show_test
+from redct.errors import InputError
+from redct.hub.labeler import Labeler
+from redct.task import Task
+from redct.training.classifier import EdgeClassifier
+from redct.training.datamodule import LabeledTextDataModule
+
+COMMANDS = {
+    "predict": "Label documents with a large language model.",
+    "fit": "Relabel with experts, then train the edge classifier.",
+    "validate": "Score the best checkpoint on the validation documents.",
+    "test": "Score the best checkpoint on held-out documents, beside the LLM.",
+}
+TRAINER_DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0, "max_epochs": 5}
+SECRET_KEYS = {"config", "subcommand"}
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs predict, fit, validate or test."""
+    _quiet()
+    # Lightning re-executes sys.argv for the other processes of DDP, so it must be left to read it itself.
+    StudyCLI(args=None if list(args) == sys.argv[1:] else list(args))
+
+
+class StudyCLI(LightningCLI):
+    """Wires task, data, labeler, model and trainer of a study."""
+
+    def __init__(self, args: ArgsType = None) -> None:
+        parsers = {name: {"exit_on_error": False, "description": text} for name, text in COMMANDS.items()}
+        super().__init__(
+            EdgeClassifier,
+            LabeledTextDataModule,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=1,
+            parser_kwargs={"exit_on_error": False, **parsers},
+            auto_configure_optimizers=False,
+            args=args,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Names the commands, each with the arguments of the trainer's method that are not options."""
+        shared = {"model", "datamodule", "dataloaders", "weights_only"}
+        return {
+            "predict": shared | {"ckpt_path", "return_predictions"},
+            "fit": shared | {"train_dataloaders", "val_dataloaders"},
+            "validate": shared | {"verbose"},
+            "test": shared | {"verbose"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds task and labeler, and derives from them what the other groups need."""
+        parser.add_class_arguments(Task, "task", sub_configs=True)
+        parser.add_subclass_arguments(Labeler, "labeler", required=False)
+        parser.link_arguments("task.labels", "model.labels")
+        parser.link_arguments("task", "data.task", apply_on="instantiate")
+        parser.link_arguments("model.encoder", "data.encoder")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("trainer.default_root_dir", "data.folder", compute_fn=_folder)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parses, gives the study its folder and commands that need a checkpoint the best one."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*args parameter is intended.*")
+            super().parse_arguments(parser, args)
+        command = self.config.subcommand
+        config = self.config[command]
+        if config.trainer.default_root_dir is None:
+            files = [Path(str(path)) for path in config.get("config") or []]
+            config.trainer.default_root_dir = str(Path("runs") / (files[-1].stem if files else "study"))
+        self.folder = Path(config.trainer.default_root_dir)
+        config.data.folder = str(self.folder)
+        if command in ("test", "validate") and config.ckpt_path in (None, "best"):
+            config.ckpt_path = str(self.folder / "checkpoints" / "best.ckpt")
+        if command == "fit" and config.ckpt_path == "last":
+            config.ckpt_path = str(self.folder / "checkpoints" / "last.ckpt")
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuses a checkpoint that the study's model contradicts, where Lightning would let it win silently."""
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path is None:
+            return
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such checkpoint; make one with `redct fit`")
+        trained = torch.load(path, weights_only=True, map_location="cpu", mmap=True).get("hyper_parameters", {})
+        asked = self.config[self.config.subcommand].model.as_dict()
+        if asked["labels"] != trained.get("labels"):
+            raise InputError(
+                f"{path}: checkpoint of another task, with labels {trained.get('labels')}; "
+                f"expected {asked['labels']} (task.labels)"
+            )
+        for option, value in asked.items():
+            if option in trained and value != trained[option]:
+                raise InputError(
+                    f"model.{option}: found {value!r}, but {path} was trained with {trained[option]!r}; "
+                    "train anew with `redct fit`, or ask for the same"
+                )
+
+    def instantiate_classes(self) -> None:
+        """Instantiates all groups; predict runs the labeler in place of the classifier."""
+        super().instantiate_classes()
+        self.study = self.datamodule
+        self.labeler: Labeler | None = self._get(self.config_init, "labeler")
+        if self.subcommand == "predict":
+            if self.labeler is None:
+                raise InputError("labeler: found nothing, expected class_path, for example redct.hub.LocalLabeler")
+            self.model, self.datamodule = self.labeler, None
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:  # noqa: ANN401 - as Lightning has it
+        """Builds the trainer with the study's callbacks and logger."""
+        config = self._get(self.config_init, "trainer")
+        given = config.get("callbacks") or []
+        given = [*given] if isinstance(given, list) else [given]
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+        if config.get("logger") is None:
+            kwargs["logger"] = CSVLogger(self.folder, name="logs") if self.subcommand == "fit" else False
+        ours = [callback for callback in self._callbacks() if not any(type(callback) is type(g) for g in given)]
+        return super().instantiate_trainer(**kwargs, callbacks=[*given, *ours])
+
+    def _callbacks(self) -> list[Callback]:
+        bar = [StudyProgressBar()] if self._get(self.config_init, "trainer").get("enable_progress_bar") is not False else []
+        if self.subcommand != "fit":
+            return [*bar, *([] if self.subcommand == "predict" else [])]
+        best = ModelCheckpoint(
+            self.folder / "checkpoints",
+            "best",
+            monitor="val_loss",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        return [*bar, best, EarlyStopping("val_loss", patience=3)]
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand == "predict":
+            kwargs["return_predictions"] = False
+        return kwargs
+
+    def _check_labels(self) -> None:
+        """Refuses labels in the store that this study's task or labeler would not have made."""
+        if self.labeler is not None:
+            self.labeler.assign(self.study.task, [], self.study.store, self.study.seed)
+
+    def before_predict(self) -> None:
+        """Gives the labeler its documents."""
+        assert self.labeler is not None
+        study = self.study
+        documents = study.documents_to_label()
+        self.labeler.assign(study.task, documents, study.store, study.seed)
+        self._say(study.splits().notes)
+        self.documents = documents
+
+    def after_predict(self) -> None:
+        """Sums up what the LLM said."""
+        if self.trainer.is_global_zero:
+            show_labels(self.study.task, self.documents, self.study.store)
+
+    def before_fit(self) -> None:
+        """Checks the labels before any weight is loaded."""
+        self._check_labels()
+
+    def after_fit(self) -> None:
+        """Saves the best classifier for transformers too, and says where everything lies."""
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        if not self.trainer.is_global_zero or not best:
+            return
+        self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
+        model = EdgeClassifier.load_from_checkpoint(best, map_location="cpu", weights_only=True)
+        folder = self.folder / "checkpoints" / "best"
+        model.save_huggingface(folder, self.study.max_length)
+        print(f"best checkpoint: {best} (val_loss {float(self.trainer.checkpoint_callback.best_model_score):.4f})")
+        print(f"for transformers: {folder}")
+
+    def before_test(self) -> None:
+        """Checks the labels that the classifier is compared with."""
+        self._check_labels()
+
+    def after_test(self) -> None:
+        """Compares the classifier with the LLM and the majority class."""
+        if not self.trainer.is_global_zero:
+            return
+        self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
+        documents = self.study.parts["test"].part.documents
+        rows = [self.model.predictions[n] for n in range(len(documents))]
+        show_test(self.study.task, documents, rows, self.study.store, self.folder / "metrics.json", self.study.seed)
+
+    def _say(self, notes: Sequence[str]) -> None:
+        if self.trainer.is_global_zero:
+            for note in notes:
+                print(note)
+
+
+def _folder(default_root_dir: object) -> str:
+    return str(default_root_dir or "runs/study")
+
+
+def _quiet() -> None:
+    """Silences advice that does not concern a study."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    for message in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*_pytree.*"):
+        warnings.filterwarnings("ignore", message=message)

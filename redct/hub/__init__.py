@@ -1,0 +1,20 @@
+"""The hub: where a large language model, or somebody before us, labels the documents."""
+
+from importlib import import_module
+from typing import Any
+
+from redct.hub.store import LabelRow, LabelStore, LabelTable, read_labels
+
+_NEED_TORCH = {
+    "ImportedLabels": "redct.hub.imported",
+    "Labeler": "redct.hub.labeler",
+    "LocalLabeler": "redct.hub.local",
+}
+
+__all__ = ["ImportedLabels", "LabelRow", "LabelStore", "LabelTable", "Labeler", "LocalLabeler", "read_labels"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute may be anything
+    if name in _NEED_TORCH:
+        return getattr(import_module(_NEED_TORCH[name]), name)
+    raise AttributeError(f"module 'redct.hub' has no attribute {name!r}")

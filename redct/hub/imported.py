@@ -1,0 +1,144 @@
+"""Labels that somebody has already, brought into the label store."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import DataLoader
+
+from redct.confidence import log_floored, margins
+from redct.documents import Document
+from redct.errors import InputError
+from redct.hub.labeler import Labeler
+from redct.hub.store import LabelRow
+
+BATCH = 1000
+
+
+class ImportedLabels(Labeler):
+    """Takes labels from a file instead of asking a model.
+
+    Args:
+        path: CSV, TSV, JSONL or Parquet file with a row per document, or several, comma-separated in order.
+        label_column: Column with the label, as the task or its gold values name it.
+        probs_column: Column with the probabilities: a list in the order of the task's labels, or an object
+            label -> probability; without it the labels are hard.
+        id_column: Column with the document ids.
+    """
+
+    def __init__(
+        self, path: str, label_column: str, probs_column: str | None = None, id_column: str = "id"
+    ) -> None:
+        super().__init__()
+        self.path, self.label_column = path, label_column
+        self.probs_column, self.id_column = probs_column, id_column
+        self._records: dict[str, tuple[int, Any, Any]] = {}
+
+    def source_fingerprint(self) -> dict[str, Any]:
+        """Returns the file's name and columns."""
+        columns = {"label_column": self.label_column, "probs_column": self.probs_column}
+        return {"path": ",".join(Path(p).name for p in self._paths()), **columns, "seed": self.seed}
+
+    def _paths(self) -> list[str]:
+        return [part.strip() for part in self.path.split(",")]
+
+    def setup(self, stage: str) -> None:
+        """Reads the file."""
+        for path in self._paths():
+            table = _read(path)
+            wanted = [self.id_column, self.label_column, *([self.probs_column] if self.probs_column else [])]
+            for column in wanted:
+                if column not in table:
+                    raise InputError(f"{path}: no column {column!r}; expected one of {', '.join(table)}")
+            probs = table[self.probs_column] if self.probs_column else [None] * len(table)
+            triples = zip(table[self.id_column], table[self.label_column], probs, strict=True)
+            for row, (document_id, label, distribution) in enumerate(triples, 1):
+                if str(document_id) in self._records:
+                    raise InputError(f"{path}: row {row} repeats id {str(document_id)!r}; expected each once")
+                self._records[str(document_id)] = (row, label, distribution)
+
+    def predict_dataloader(self) -> DataLoader[list[Document]]:
+        """Returns batches of the documents that this process has to label."""
+        return DataLoader(self.my_share(), batch_size=BATCH, collate_fn=list)  # type: ignore[arg-type]
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Leaves the batch alone: it holds no tensors."""
+        return batch
+
+    def predict_step(self, batch: list[Document], batch_idx: int, dataloader_idx: int = 0) -> list[LabelRow]:
+        """Looks the documents up; one that the file does not name becomes an error row."""
+        return [self._row(document.id) for document in batch]
+
+    def _row(self, document_id: str) -> LabelRow:
+        row, label, distribution = self._records.get(document_id, (0, None, None))
+        if _absent(label) and _absent(distribution):
+            return LabelRow(document_id, source="imported", error=f"no label in {self.path}")
+        where = f"{self.path}: row {row}, id {document_id!r}"
+        if _absent(distribution):
+            probs = np.zeros(len(self.task.labels))
+            probs[self._position(label, where)] = 1.0
+        else:
+            probs = self._distribution(distribution, where)
+        logprobs = log_floored(probs)
+        return LabelRow(
+            id=document_id,
+            label=self.task.labels[self._best(probs, document_id, label, where)],
+            probs=probs.tolist(),
+            logprobs=logprobs.tolist(),
+            margin=float(margins(logprobs[None])[0]),
+            unlabeled_mass=0.0,
+            source="imported",
+            reply=None if _absent(label) else str(label),
+        )
+
+    def _best(self, probs: np.ndarray[Any, Any], document_id: str, label: object, where: str) -> int:
+        """Returns the most probable label; of several, the file's own, else one drawn by seed and id."""
+        best = np.flatnonzero(probs >= probs.max() - 1e-9)
+        if not _absent(label) and self._position(label, where) in best:
+            return self._position(label, where)
+        return int(np.random.default_rng([self.seed, zlib.crc32(document_id.encode())]).choice(best))
+
+    def _position(self, label: object, where: str) -> int:
+        try:
+            return self.task.index()[self.task.label_of(str(label))]
+        except KeyError:
+            choices = ", ".join(self.task.gold_choices())
+            raise InputError(f"{where}: unknown label {str(label)!r}; expected one of {choices}") from None
+
+    def _distribution(self, value: object, where: str) -> np.ndarray[Any, Any]:
+        if isinstance(value, str):
+            value = json.loads(value)
+        probs = np.zeros(len(self.task.labels))
+        if isinstance(value, Mapping):
+            for label, p in value.items():
+                probs[self._position(label, where)] += 0.0 if p is None else float(p)
+        elif len(value) != len(probs):  # type: ignore[arg-type]
+            raise InputError(f"{where}: found {len(value)} probabilities, expected {len(probs)}")  # type: ignore[arg-type]
+        else:
+            probs[:] = np.asarray(value, dtype=float)
+        if not np.isfinite(probs).all() or probs.min() < 0 or probs.sum() <= 0:
+            raise InputError(f"{where}: {value} is no distribution; expected numbers >= 0, not all 0")
+        normalised: np.ndarray[Any, Any] = probs / probs.sum()
+        return normalised
+
+
+def _read(path: str) -> pd.DataFrame:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file, expected labels to import")
+    try:
+        if path.endswith((".jsonl", ".jsonl.gz")):
+            return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+        if path.endswith(".parquet"):
+            return pd.read_parquet(path)
+        separator = "\t" if ".tsv" in Path(path).name else ","
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise InputError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _absent(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and np.isnan(value))

@@ -1,0 +1,101 @@
+"""What every labeler is: a LightningModule whose prediction loop fills a label store."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+from redct.documents import Document
+from redct.errors import InputError
+from redct.hub.prompts import prompt_hash
+from redct.hub.store import LabelRow, LabelStore
+from redct.hub.writer import LabelWriter
+from redct.task import Task
+
+
+class Labeler(L.LightningModule):
+    """Labels documents in `trainer.predict`; a subclass gives the data loader and `predict_step`.
+
+    Call `assign` first, then `trainer.predict(labeler, return_predictions=False)`. Documents that the store
+    holds already are not labeled again.
+
+    Attributes:
+        documents_left: How many documents this process has to label, known once prediction starts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._assigned: tuple[Task, Sequence[Document], LabelStore] | None = None
+        self.documents_left = 0
+        self.seed = 0
+
+    def assign(self, task: Task, documents: Sequence[Document], store: LabelStore, seed: int = 0) -> None:
+        """Says what to label and where the labels go.
+
+        Args:
+            task: The task.
+            documents: The documents; their ids are unique.
+            store: Takes the labels.
+            seed: The study's seed, for what is drawn at random.
+
+        Raises:
+            InputError: When the store was made in another way.
+        """
+        self._assigned = (task, documents, store)
+        self.seed = seed
+        store.check(self.fingerprint())
+
+    @property
+    def task(self) -> Task:
+        """The assigned task."""
+        return self._assignment()[0]
+
+    @property
+    def store(self) -> LabelStore:
+        """The assigned store."""
+        return self._assignment()[2]
+
+    def _assignment(self) -> tuple[Task, Sequence[Document], LabelStore]:
+        if self._assigned is None:
+            raise InputError(f"{type(self).__name__}: nothing to label; call assign(task, documents, store) first")
+        return self._assigned
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Returns all that the labels depend on, as JSON values; a store of another fingerprint is refused."""
+        return {
+            "labeler": type(self).__name__,
+            "labels": self.task.labels,
+            "task": self.task.hash(),
+            "prompt": prompt_hash(self.task),
+            **self.source_fingerprint(),
+        }
+
+    @abstractmethod
+    def source_fingerprint(self) -> dict[str, Any]:
+        """Returns what identifies the source of the labels: model, revision and so on."""
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Adds the writer of the store to the trainer."""
+        return [LabelWriter(self.store)]
+
+    def my_share(self) -> list[Document]:
+        """Opens the store and returns the documents that this process has to label.
+
+        Every process reads what is stored before any of them writes, so that the shares are disjoint.
+        """
+        _, documents, store = self._assignment()
+        if self.trainer.is_global_zero:
+            store.begin(self.fingerprint(), self.task.labels)
+        stored = store.ids()
+        self.trainer.strategy.barrier("label store read")
+        left = [document for document in documents if document.id not in stored]
+        mine = left[self.trainer.global_rank :: self.trainer.world_size]
+        self.documents_left = len(mine)
+        return mine
+
+    @abstractmethod
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> list[LabelRow]:  # noqa: ANN401
+        """Labels one batch."""
+

@@ -1,0 +1,211 @@
+"""Labels documents with a causal language model on this machine's own processors."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from redct.assets import resolve_model
+from redct.confidence import margins, normalise
+from redct.documents import Document
+from redct.errors import InputError
+from redct.hub.labeler import Labeler
+from redct.hub.prompts import Encoded, PromptEncoder
+from redct.hub.scoring import label_logprobs
+from redct.hub.store import LabelRow
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+WINDOW = 4096  # documents that are sorted by length together: enough to fill batches, little to hold
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts that are scored together, and documents that cannot be scored."""
+
+    prompts: list[Encoded]
+    errors: list[Encoded]
+
+
+class PromptBatches(IterableDataset[PromptBatch]):
+    """Renders prompts window by window and batches those of similar length.
+
+    Args:
+        documents: The documents of this process.
+        encoder: Makes prompts of them.
+        tokens_per_batch: The most tokens, padding included, in a batch.
+    """
+
+    def __init__(self, documents: Sequence[Document], encoder: PromptEncoder, tokens_per_batch: int) -> None:
+        self.documents, self.encoder, self.tokens_per_batch = documents, encoder, tokens_per_batch
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        """Yields the batches of one window after the other."""
+        for start in range(0, len(self.documents), WINDOW):
+            encoded = self.encoder.encode(self.documents[start : start + WINDOW])
+            errors = [prompt for prompt in encoded if prompt.error]
+            if errors:
+                yield PromptBatch([], errors)
+            good = sorted((p for p in encoded if not p.error), key=lambda p: len(p.input_ids))
+            for batch in _within_budget(good, self.tokens_per_batch):
+                yield PromptBatch(batch, [])
+
+
+def _within_budget(prompts: list[Encoded], tokens: int) -> Iterator[list[Encoded]]:
+    """Cuts prompts, sorted by length, into batches whose padded size stays within the budget."""
+    batch: list[Encoded] = []
+    for prompt in prompts:
+        if batch and (len(batch) + 1) * len(prompt.input_ids) > tokens:
+            yield batch
+            batch = []
+        batch.append(prompt)
+    if batch:
+        yield batch
+
+
+class LocalLabeler(Labeler):
+    """Labels with a causal language model loaded by transformers.
+
+    A document's label distribution is the softmax over the exact log-probabilities of the complete label
+    strings as replies to its prompt. Every process loads its own copy of the model; Lightning neither moves
+    nor broadcasts it. A gated model needs `HF_TOKEN` in the environment.
+
+    Args:
+        model: Hub id or folder of a causal language model with a chat template; `tiny-mistral` is the bundled one.
+        revision: Branch, tag or commit of the model on the hub.
+        dtype: Type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.
+        trust_remote_code: Whether to run Python code that comes with the model.
+        device_map: auto spreads one model over all GPUs; needs --trainer.devices 1.
+        tokens_per_batch: Most tokens in a batch; by default 16384 on a GPU and 2048 on a CPU.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        dtype: DType = "auto",
+        trust_remote_code: bool = False,
+        device_map: Literal["auto"] | None = None,
+        tokens_per_batch: int | None = None,
+    ) -> None:
+        super().__init__()
+        if tokens_per_batch is not None and tokens_per_batch < 1:
+            raise InputError(f"labeler.tokens_per_batch: found {tokens_per_batch}, expected at least 1")
+        self.name, self.revision, self.dtype_option = model, revision, dtype
+        self.trust_remote_code, self.device_map = trust_remote_code, device_map
+        self.tokens_per_batch = tokens_per_batch
+        self._encoder: PromptEncoder | None = None
+
+    def source_fingerprint(self) -> dict[str, Any]:
+        """Returns model, revision and dtype."""
+        return {"model": self.name, "revision": self.revision, "dtype": self.dtype_option}
+
+    def setup(self, stage: str) -> None:
+        """Refuses what cannot work with a model that is spread over several GPUs."""
+        if self.device_map and self.trainer.world_size > 1:
+            raise InputError(
+                f"labeler.device_map: auto spreads one model over all GPUs from one process, found "
+                f"{self.trainer.world_size} processes; expected --trainer.devices 1"
+            )
+
+    def configure_model(self) -> None:
+        """Loads tokenizer and weights, outside the module registry, so that no strategy touches them."""
+        if self._encoder is not None:
+            return
+        path = resolve_model(self.name)
+        options: dict[str, Any] = {
+            "revision": self.revision or "main",
+            "trust_remote_code": self.trust_remote_code,
+            "token": os.environ.get("HF_TOKEN"),
+        }
+        device = self.trainer.strategy.root_device
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, **options)
+            config = AutoConfig.from_pretrained(path, **options)
+            weights = {"dtype": self._dtype(device), "device_map": self.device_map}
+            llm = AutoModelForCausalLM.from_pretrained(path, **options, **weights)
+        except (OSError, ValueError) as error:
+            raise InputError(f"labeler.model: cannot load {self.name!r}: {_first_line(error)}") from error
+        llm = llm.eval() if self.device_map else llm.eval().to(device)
+        object.__setattr__(self, "_llm", llm)  # nn.Module.__setattr__ would register it
+        limit = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+        self._encoder = PromptEncoder(tokenizer, self.task, limit)
+
+    def _dtype(self, device: torch.device) -> torch.dtype:
+        on_gpu = device.type != "cpu" or (self.device_map is not None and torch.cuda.is_available())
+        auto = "bfloat16" if on_gpu else "float32"
+        dtype: torch.dtype = getattr(torch, auto if self.dtype_option == "auto" else self.dtype_option)
+        return dtype
+
+    @property
+    def llm(self) -> PreTrainedModel:
+        """The loaded model."""
+        model: PreTrainedModel = self.__dict__["_llm"]
+        return model
+
+    def predict_dataloader(self) -> DataLoader[PromptBatch]:
+        """Returns batches of prompts for the documents that this process has to label."""
+        assert self._encoder is not None
+        budget = self.tokens_per_batch or (2048 if self.llm.device.type == "cpu" else 16384)
+        batches = PromptBatches(self.my_share(), self._encoder, budget)
+        return DataLoader(batches, batch_size=None, collate_fn=_unchanged)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Leaves the batch alone: it holds no tensors."""
+        return batch
+
+    def predict_step(self, batch: PromptBatch, batch_idx: int, dataloader_idx: int = 0) -> list[LabelRow]:
+        """Labels one batch."""
+        rows = [LabelRow(prompt.id, error=prompt.error) for prompt in batch.errors]
+        if not batch.prompts:
+            return rows
+        assert self._encoder is not None
+        scores = label_logprobs(self.llm, [p.input_ids for p in batch.prompts], self._encoder.labels)
+        logprobs = scores.double().cpu().numpy()
+        if not np.isfinite(logprobs).all():
+            bad = ~np.isfinite(logprobs).all(axis=1)
+            rows += [
+                LabelRow(p.id, error="the model's log-probabilities are not finite")
+                for p, b in zip(batch.prompts, bad, strict=True)
+                if b
+            ]
+            batch = PromptBatch([p for p, b in zip(batch.prompts, bad, strict=True) if not b], [])
+            logprobs = logprobs[~bad]
+        return rows + self._rows(batch.prompts, logprobs)
+
+    def _rows(self, prompts: list[Encoded], logprobs: np.ndarray[Any, Any]) -> list[LabelRow]:
+        if not prompts:
+            return []
+        probs, margin = normalise(logprobs), margins(logprobs)
+        unlabeled = np.clip(1 - np.exp(logprobs).sum(axis=1), 0, 1)
+        readings = self.task.readings()
+        rows = []
+        for n, prompt in enumerate(prompts):
+            best = int(logprobs[n].argmax())
+            rows.append(
+                LabelRow(
+                    id=prompt.id,
+                    label=self.task.labels[best],
+                    probs=probs[n].tolist(),
+                    logprobs=logprobs[n].tolist(),
+                    margin=float(margin[n]),
+                    unlabeled_mass=float(unlabeled[n]),
+                    source="logprobs",
+                    reply=readings[best],
+                    prompt_tokens=len(prompt.input_ids),
+                    completion_tokens=0,
+                )
+            )
+        return rows
+
+
+def _unchanged(batch: PromptBatch) -> PromptBatch:
+    return batch
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,282 @@
+"""The label store: what the hub said about each document, in Parquet parts that are complete or absent."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from redct import __version__
+from redct.errors import InputError
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.string()),
+        ("probs", pa.list_(pa.float32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("margin", pa.float32()),
+        ("unlabeled_mass", pa.float32()),
+        ("source", pa.string()),
+        ("reply", pa.string()),
+        ("rationale", pa.string()),
+        ("error", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """What the hub said about one document: a distribution, or an error.
+
+    Attributes:
+        id: The document's id.
+        label: The most probable label; None in an error row.
+        probs: Probabilities over the task's labels, sum 1.
+        logprobs: Log-probabilities as the LLM gave them, not normalised over the labels.
+        margin: Difference of the two largest label log-probabilities, >= 0.
+        unlabeled_mass: Probability of replies that are no label, 0 to 1.
+        source: Where the probabilities come from: logprobs, samples, stated or imported.
+        error: Why there is no label; None where there is one.
+    """
+
+    id: str
+    label: str | None = None
+    probs: list[float] | None = None
+    logprobs: list[float] | None = None
+    margin: float | None = None
+    unlabeled_mass: float | None = None
+    source: str | None = None
+    reply: str | None = None
+    rationale: str | None = None
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Stored labels as arrays, N rows and K labels.
+
+    Attributes:
+        labels: The K labels, in the order of the columns.
+        ids: The N document ids.
+        label: (N,) int64, position of the most probable label; -1 in error rows.
+        probs: (N, K) float32, rows sum to 1; NaN in error rows.
+        logprobs: (N, K) float32, not normalised; NaN in error rows.
+        margin: (N,) float32, >= 0; NaN in error rows.
+    """
+
+    labels: list[str]
+    ids: list[str]
+    label: npt.NDArray[np.int64]
+    probs: npt.NDArray[np.float32]
+    logprobs: npt.NDArray[np.float32]
+    margin: npt.NDArray[np.float32]
+
+    def aligned(self, ids: Sequence[str]) -> "LabelTable":
+        """Returns the rows of the given ids, in their order.
+
+        Raises:
+            InputError: When an id has no row.
+        """
+        row_of = {document_id: row for row, document_id in enumerate(self.ids)}
+        missing = [document_id for document_id in ids if document_id not in row_of]
+        if missing:
+            raise InputError(
+                f"label store: {len(missing)} of {len(ids)} documents have no label (the first: "
+                f"{missing[0]!r}); label them with `redct predict`"
+            )
+        rows = np.array([row_of[document_id] for document_id in ids], dtype=np.int64)
+        return LabelTable(
+            self.labels, list(ids), self.label[rows], self.probs[rows], self.logprobs[rows], self.margin[rows]
+        )
+
+
+class LabelStore:
+    """A folder of labels that grows part by part and survives being killed at any moment.
+
+    A part is visible only when complete: it is written under a temporary name, synced and renamed, and then
+    gets a sidecar with its rows, SHA-256 and fingerprint.
+
+    Args:
+        folder: The store's folder, `runs/<study>/labels`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest_path = self.folder / "manifest.json"
+
+    def manifest(self) -> dict[str, Any]:
+        """Returns the manifest.
+
+        Raises:
+            InputError: When there is none, or it cannot be read.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{self.folder}: no label store there; make one with `redct predict`") from None
+        except ValueError as error:
+            raise InputError(f"{self.manifest_path}: not valid JSON ({error})") from None
+        return manifest
+
+    def check(self, fingerprint: dict[str, Any]) -> None:
+        """Refuses a store that was made in another way; an absent store is fine.
+
+        Raises:
+            InputError: Naming what differs, with both values.
+        """
+        if not self.manifest_path.exists():
+            return
+        stored = self.manifest()["fingerprint"]
+        for key in sorted({*stored, *fingerprint}):
+            if stored.get(key) != fingerprint.get(key):
+                raise InputError(
+                    f"{self.folder}: labels there were made with {key} {_short(stored.get(key))}, this run has "
+                    f"{_short(fingerprint.get(key))}; use another --trainer.default_root_dir or remove the folder"
+                )
+
+    def begin(self, fingerprint: dict[str, Any], labels: Sequence[str]) -> None:
+        """Writes the manifest of a new store; checks that of an old one. To be called by one process."""
+        self.check(fingerprint)
+        if not self.manifest_path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            manifest = {"redct": __version__, "labels": list(labels), "fingerprint": fingerprint, "complete": False}
+            _write_json(self.manifest_path, manifest)
+
+    def ids(self) -> set[str]:
+        """Returns the ids of all documents that have a row."""
+        found: set[str] = set()
+        for path, _ in self._parts():
+            found.update(pq.read_table(path, columns=["id"]).column("id").to_pylist())
+        return found
+
+    def write_part(self, rows: Sequence[LabelRow], rank: int = 0) -> Path:
+        """Adds rows as one part and returns its path; the rows are on disk when it returns.
+
+        Args:
+            rows: The rows; no id may be in the store already.
+            rank: The writing process; processes of different ranks may write at the same time.
+        """
+        fingerprint = self.manifest()["fingerprint"]
+        taken = [int(p.name.split("-")[2].split(".")[0]) for p in self.folder.glob(f"part-{rank:05d}-*")]
+        path = self.folder / f"part-{rank:05d}-{max(taken, default=-1) + 1:06d}.parquet"
+        temporary = path.with_suffix(".tmp")
+        columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+        try:
+            pq.write_table(pa.table(columns, schema=SCHEMA), temporary)
+            _sync(temporary)
+            digest = _sha256(temporary)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # a full disk leaves nothing half-written
+            raise
+        _write_json(
+            path.with_suffix(".json"), {"rows": len(rows), "sha256": digest, "fingerprint": _hash(fingerprint)}
+        )
+        return path
+
+    def finish(self, **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+        """Writes counts and parts into the manifest and returns it. To be called by one process."""
+        manifest = self.manifest()
+        labels: Counter[str] = Counter()
+        rows = errors = 0
+        for path, _ in self._parts():
+            table = pq.read_table(path, columns=["label", "error"])
+            rows += len(table)
+            labels.update(value for value in table.column("label").to_pylist() if value is not None)
+            errors += len(table) - table.column("error").null_count
+        parts = {path.name: {"rows": side["rows"], "sha256": side["sha256"]} for path, side in self._parts()}
+        counts = {"documents": rows, "errors": errors, "labels": {name: labels[name] for name in manifest["labels"]}}
+        manifest |= {"complete": True, "counts": counts, "parts": parts, **facts}
+        _write_json(self.manifest_path, manifest)
+        return manifest
+
+    def read(self, labels: Sequence[str]) -> LabelTable:
+        """Reads every row.
+
+        Args:
+            labels: The task's labels.
+
+        Raises:
+            InputError: When there is no store, a label of the task is missing in it, or a part was altered.
+        """
+        stored = self.manifest()["labels"]
+        if stored != list(labels):
+            missing = [label for label in labels if label not in stored]
+            what = f"label {missing[0]!r} of the task is missing" if missing else f"labels are {stored}"
+            raise InputError(f"{self.folder}: {what}; the task has {list(labels)}, the store {stored}")
+        tables = [self._read_part(path, sidecar) for path, sidecar in self._parts()]
+        return _to_arrays(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), list(labels))
+
+    def _read_part(self, path: Path, sidecar: dict[str, Any]) -> pa.Table:
+        if _sha256(path) != sidecar["sha256"]:
+            raise InputError(f"{path}: altered since it was written (SHA-256 differs from {path.stem}.json)")
+        return pq.read_table(path)
+
+    def _parts(self) -> list[tuple[Path, dict[str, Any]]]:
+        """Returns complete parts, each with its sidecar; a part without sidecar was never finished."""
+        parts = []
+        for sidecar in sorted(self.folder.glob("part-*.json")):
+            path = sidecar.with_suffix(".parquet")
+            if not path.exists():
+                raise InputError(f"{path}: missing, though {sidecar.name} says that it was written")
+            parts.append((path, json.loads(sidecar.read_text(encoding="utf-8"))))
+        return parts
+
+
+def read_labels(folder: str | Path, labels: Sequence[str]) -> LabelTable:
+    """Reads a label store, see `LabelStore.read`."""
+    return LabelStore(folder).read(labels)
+
+
+def _to_arrays(table: pa.Table, labels: list[str]) -> LabelTable:
+    index = {label: k for k, label in enumerate(labels)}
+    rows, width = len(table), len(labels)
+    nothing = [float("nan")] * width
+
+    def matrix(name: str) -> npt.NDArray[np.float32]:
+        values = [row if row is not None else nothing for row in table.column(name).to_pylist()]
+        return np.array(values, dtype=np.float32).reshape(rows, width)
+
+    margins = table.column("margin").to_numpy(zero_copy_only=False).astype(np.float32)
+    label = [index[value] if value is not None else -1 for value in table.column("label").to_pylist()]
+    ids = table.column("id").to_pylist()
+    return LabelTable(labels, ids, np.array(label, dtype=np.int64), matrix("probs"), matrix("logprobs"), margins)
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".json.tmp")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _sync(temporary)
+    temporary.replace(path)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] + "..." if len(text) == 64 else repr(value)

@@ -1,0 +1,343 @@
+"""Joins documents, LLM labels and expert answers into what the classifier is trained, validated and tested on."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+from transformers import AutoConfig, DataCollatorWithPadding
+
+from redct.assets import resolve_documents, resolve_model
+from redct.documents import Document, read_documents
+from redct.errors import InputError
+from redct.experts import Experts, Ledger, Round, choose_documents
+from redct.hub.store import LabelStore, LabelTable
+from redct.sources import Source
+from redct.splits import Splits, read_splits
+from redct.task import Task
+from redct.training.batches import EvaluationBatches, TrainingBatches
+from redct.training.classifier import load_tokenizer
+from redct.training.relabeling import Targets, build_targets, choose_validation
+from redct.training.tokens import suitable_length, tokenise
+
+Drop = Literal["empty", "duplicates", "overlap"]
+EXPERT = "gold"  # the annotator's name in the ledger when the gold column stands for the experts
+
+
+@dataclass(frozen=True)
+class Part:
+    """Documents with what a stage needs of them, M rows.
+
+    Attributes:
+        documents: M documents.
+        target: (M, K) float32, what the loss compares with.
+        label: (M,) int64, what the metrics compare with.
+        weight: (M,) float32 weight in the loss.
+        source: (M,) who gave the label: llm, expert or gold.
+    """
+
+    documents: list[Document]
+    target: npt.NDArray[np.float32]
+    label: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32]
+    source: list[str]
+
+    def rows(self, positions: npt.ArrayLike) -> "Part":
+        """Returns some of the rows."""
+        at = np.asarray(positions, dtype=np.int64)
+        documents = [self.documents[i] for i in at]
+        return Part(documents, self.target[at], self.label[at], self.weight[at], [self.source[i] for i in at])
+
+
+class EncodedPart(TorchDataset[dict[str, Tensor]]):
+    """Yields padded batches of a part; an item is addressed by the positions of a batch."""
+
+    def __init__(self, part: Part, tokens: Dataset, tokenizer: Any) -> None:  # noqa: ANN401
+        self.part, self.tokens = part, tokens
+        self.pad = DataCollatorWithPadding(tokenizer)
+
+    def __getitem__(self, positions: list[int]) -> dict[str, Tensor]:
+        """Returns the batch of the given positions."""
+        rows = self.tokens[positions]
+        batch = self.pad([{name: rows[name][n] for name in rows} for n in range(len(positions))])
+        return {
+            **batch,
+            "target": torch.from_numpy(self.part.target[positions]),
+            "label": torch.from_numpy(self.part.label[positions]),
+            "weight": torch.from_numpy(self.part.weight[positions]),
+            "index": torch.tensor(positions),
+        }
+
+    def __len__(self) -> int:
+        """Returns the number of documents."""
+        return len(self.part.documents)
+
+    def lengths(self) -> list[int]:
+        """Returns the length of each document in tokens."""
+        return [len(row) for row in self.tokens["input_ids"]]
+
+
+class LabeledTextDataModule(L.LightningDataModule):
+    """LLM-labeled documents, the least certain of them relabeled by experts.
+
+    Args:
+        task: The task; the command line takes it from the group `task`.
+        train: The corpus to label and to train on.
+        test: Held-out files, or the share (0 to 1) of train to hold out.
+        validation: Files with gold labels, or the share of the labeled documents to validate on: of the
+            expert-labeled ones where that is at least 50 documents, else of the LLM-labeled ones.
+        predict: What `redct predict` labels: train, test, both, or files.
+        targets: Train towards the label (hard), the distribution (soft) or RED-CT's original weights (expit).
+        experts: Who corrects the LLM, and on which documents.
+        expert_eps: Probability that a soft target leaves for the labels an expert did not give.
+        drop: What to leave out: empty texts, duplicates within a file, training texts in overlap with test.
+        encoder: The encoder whose tokenizer is used; the command line takes it from the model.
+        max_length: Longest input in tokens; by default the corpus' 99th percentile.
+        batch_size: Documents a batch, on each device.
+        seed: Draws shares, choices and the order of training; the command line takes `seed_everything`.
+        folder: The study's folder; the command line takes `trainer.default_root_dir`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        train: Source | list[Source],
+        test: float | Source | list[Source] | None = None,
+        validation: float | Source | list[Source] = 0.1,
+        predict: Literal["train", "test", "both"] | Source | list[Source] = "train",
+        targets: Literal["hard", "soft", "expit"] = "soft",
+        experts: Experts | None = None,
+        expert_eps: float = 0.0002,
+        drop: list[Drop] | None = None,
+        encoder: str = "roberta-base",
+        max_length: int | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        folder: str | Path = "runs/study",
+    ) -> None:
+        super().__init__()
+        for option, value in (("batch_size", batch_size), ("max_length", max_length)):
+            if value is not None and value < 1:
+                raise InputError(f"data.{option}: found {value}, expected at least 1")
+        self.task, self.train, self.test, self.validation = task, train, test, validation
+        self.what_to_predict, self.targets, self.experts = predict, targets, experts
+        self.expert_eps, self.drop, self.encoder = expert_eps, drop or [], encoder
+        self.max_length, self.batch_size, self.seed = max_length, batch_size, seed
+        self.folder = Path(folder)
+        self.store = LabelStore(self.folder / "labels")
+        self.notes: list[str] = []
+        self.parts: dict[str, EncodedPart] = {}
+        self.prepare_data_per_node = False  # the study's folder is shared by all nodes
+        self._splits: Splits | None = None
+
+    def splits(self) -> Splits:
+        """Reads the documents, once."""
+        if self._splits is None:
+            validation = None if isinstance(self.validation, float | int) else self.validation
+            self._splits = read_splits(self.task, self.train, self.test, validation, self.drop, self.seed)
+        return self._splits
+
+    def documents_to_label(self) -> list[Document]:
+        """Returns the documents that `data.predict` names.
+
+        Raises:
+            InputError: When it names the test documents of a study without any.
+        """
+        what = self.what_to_predict
+        if what not in ("train", "test", "both"):
+            names = [what] if isinstance(what, str) else what
+            return read_documents([resolve_documents(name) for name in names], self.task, drop=self.drop).documents
+        splits = self.splits()
+        if what != "train" and not splits.test:
+            raise InputError(f"data.predict: found {what!r}, but the study has no data.test")
+        return [*(splits.train if what != "test" else []), *(splits.test if what != "train" else [])]
+
+    def prepare_data(self) -> None:
+        """Chooses experts' documents, tokenises and caches, in one process; `setup` then finds all of it."""
+        assert self.trainer is not None
+        self.setup(str(self.trainer.state.fn))
+        if self.trainer.state.fn == "fit":
+            self._write_provenance()
+
+    def setup(self, stage: str) -> None:
+        """Joins documents and labels for a stage: fit, validate or test."""
+        if self.trainer is not None and self.trainer.world_size > 1:
+            self._check_sampler()
+        if stage == "test":
+            parts = {"test": self.test_part()}
+        else:
+            train, validation = self.fit_parts()
+            parts = {"train": train, "validation": validation}
+        tokenizer = load_tokenizer(self.encoder)
+        if self.max_length is None:
+            self.max_length = suitable_length(tokenizer, self.splits().train, self._encoder_limit(tokenizer))
+        for name, part in parts.items():
+            tokens = tokenise(tokenizer, part.documents, self.max_length, self.folder / "cache")
+            self.parts[name] = EncodedPart(part, tokens, tokenizer)
+
+    def _check_sampler(self) -> None:
+        if self.trainer._accelerator_connector.use_distributed_sampler:  # type: ignore[union-attr]
+            raise InputError("Trainer: redct shares documents out itself; expected use_distributed_sampler=False")
+
+    def _encoder_limit(self, tokenizer: Any) -> int:  # noqa: ANN401
+        config = AutoConfig.from_pretrained(resolve_model(self.encoder))
+        positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+        # RoBERTa counts positions from after the padding index.
+        offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
+        return int(min(positions - offset, tokenizer.model_max_length))
+
+    def fit_parts(self) -> tuple[Part, Part]:
+        """Returns the documents to train on and those to validate on.
+
+        Raises:
+            InputError: When labels are missing, or gold labels where they are needed.
+        """
+        documents = self.splits().train
+        table = self.store.read(self.task.labels).aligned([document.id for document in documents])
+        answers, inclusion = self._answers(documents, table)
+        targets = build_targets(table, answers, self.targets, self.expert_eps)
+        part = _part_of(documents, targets)
+        if not isinstance(self.validation, float | int):
+            train, validation = part, self._gold_part(self.splits().validation, "data.validation")
+        else:
+            chosen, _ = choose_validation(targets.label, targets.source, self.validation, self.seed)
+            if not len(chosen):
+                raise InputError(
+                    f"data.validation: a share of {self.validation} of {len(part.documents)} documents is none; "
+                    "expected a larger share or a file"
+                )
+            weights = np.array([1 / inclusion.get(document.id, 1.0) for document in part.documents])
+            part_weighted = Part(part.documents, part.target, part.label, weights.astype(np.float32), part.source)
+            validation = part_weighted.rows(chosen)
+            train = part.rows(np.setdiff1d(np.arange(len(part.documents)), chosen))
+        self._describe(table, train, validation)
+        return train, validation
+
+    def test_part(self) -> Part:
+        """Returns the held-out documents with their gold labels.
+
+        Raises:
+            InputError: When the study holds nothing out, or what it holds out has no gold labels.
+        """
+        if not self.splits().test:
+            raise InputError("data.test: found nothing, expected held-out files or a share of data.train")
+        return self._gold_part(self.splits().test, "data.test")
+
+    def _gold_part(self, documents: Sequence[Document], option: str) -> Part:
+        known = [document for document in documents if document.gold is not None]
+        if not known:
+            raise InputError(f"{option}: no document has a gold label; expected a task with columns.gold and values")
+        if len(known) < len(documents):
+            self.notes.append(f"{option}: {len(documents) - len(known)} documents without gold label are left out")
+        index = self.task.index()
+        label = np.array([index[str(document.gold)] for document in known], dtype=np.int64)
+        target = np.eye(len(index), dtype=np.float32)[label]
+        return Part(known, target, label, np.ones(len(known), dtype=np.float32), ["gold"] * len(known))
+
+    def _answers(
+        self, documents: Sequence[Document], table: LabelTable
+    ) -> tuple[dict[int, int], Mapping[str, float]]:
+        """Returns the experts' answers by position, and the inclusion probability of each answered id."""
+        if self.experts is None or self.experts.budget == 0:
+            return {}, {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with Ledger(self.folder / "experts.sqlite") as ledger:
+            chosen = choose_documents(
+                self.experts,
+                table.ids,
+                table.label,
+                table.margin,
+                len(self.task.labels),
+                self.seed,
+                ledger,
+                labels=_hash(table),
+            )
+            answers = ledger.answers(chosen) or self._ask_gold(chosen, documents, ledger)
+        index = self.task.index()
+        position = {document.id: n for n, document in enumerate(documents)}
+        return {position[i]: index[label] for i, label in answers.items()}, chosen.inclusion
+
+    @staticmethod
+    def _ask_gold(chosen: Round, documents: Sequence[Document], ledger: Ledger) -> dict[str, str]:
+        gold = {document.id: document.gold for document in documents}
+        unanswered = [document_id for document_id in chosen.ids if gold[document_id] is None]
+        if unanswered:
+            raise InputError(
+                f"data.experts.answers: gold, but {len(unanswered)} of the {len(chosen.ids)} chosen documents have "
+                f"no gold label (the first: {unanswered[0]!r}); expected task.columns.gold with a value in each row"
+            )
+        answers = {document_id: str(gold[document_id]) for document_id in chosen.ids}
+        ledger.add_answers(chosen, answers, EXPERT)
+        return answers
+
+    def _describe(self, table: LabelTable, train: Part, validation: Part) -> None:
+        failed = int((table.label < 0).sum())
+        kinds = {source: train.source.count(source) for source in ("llm", "expert")}
+        self.notes.append(f"train: {kinds['llm']} documents with LLM labels, {kinds['expert']} with expert labels")
+        if failed:
+            self.notes.append(f"{failed} documents that the LLM could not label are left out unless an expert did")
+        source = validation.source[0]
+        line = f"validation: {len(validation.source)} documents with {source} labels"
+        if source == "expert" and self.experts is not None and self.experts.strategy == "margin":
+            line += ", unrepresentative: a deterministic choice"
+        self.notes.append(line)
+
+    def _write_provenance(self) -> None:
+        """Writes where each training target comes from."""
+        columns: dict[str, list[Any]] = {name: [] for name in ("id", "part", "source", "label", "target", "weight")}
+        for name, encoded in self.parts.items():
+            part = encoded.part
+            columns["id"] += [document.id for document in part.documents]
+            columns["part"] += [name] * len(part.documents)
+            columns["source"] += part.source
+            columns["label"] += [self.task.labels[k] for k in part.label]
+            columns["target"] += part.target.tolist()
+            columns["weight"] += part.weight.tolist()
+        pq.write_table(pa.table(columns), self.folder / "targets.parquet")
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Returns shuffled batches, grouped by length."""
+        part = self.parts["train"]
+        return self._loader(part, TrainingBatches(part.lengths(), self.batch_size, self.seed, *self._rank()))
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Returns every validation document once."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Returns every held-out document once."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, name: str) -> DataLoader[dict[str, Tensor]]:
+        part = self.parts[name]
+        return self._loader(part, EvaluationBatches(part.lengths(), self.batch_size, *self._rank()))
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    @staticmethod
+    def _loader(part: EncodedPart, batches: Sampler[list[int]]) -> DataLoader[dict[str, Tensor]]:
+        # The sampler gives whole batches, so that Lightning finds its set_epoch and re-batches nothing.
+        return DataLoader(part, sampler=batches, batch_size=None)
+
+
+def _part_of(documents: Sequence[Document], targets: Targets) -> Part:
+    kept = [documents[n] for n in targets.keep]
+    return Part(kept, targets.probs, targets.label, targets.weight, targets.source)
+
+
+def _hash(table: LabelTable) -> str:
+    digest = hashlib.sha256("\n".join(table.ids).encode())
+    digest.update(table.probs.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,72 @@
+"""Shared fixtures: everything runs offline, on the bundled parts."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real data sets; the test is skipped where they are not at hand."""
+    folder = Path(os.environ.get("REDCT_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "redct_raw").is_dir():
+        pytest.skip(f"no real data under {folder}; set REDCT_DATA")
+    return folder
+
+
+def tiny_tokenizer(template: str | None = None):  # noqa: ANN201
+    """A byte-level tokenizer with a chat template of real control tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<s>", "</s>", "<|user|>", "<|assistant|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(["Against For Neutral strongly agree", "agree disagree agreement"] * 8, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        additional_special_tokens=["<|user|>", "<|assistant|>"],
+        model_max_length=2048,
+    )
+    fast.chat_template = template or (
+        "<s>{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '</s>' }}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    return fast
+
+
+def random_mistral(vocabulary: int, seed: int = 0, **changes):  # noqa: ANN003, ANN201
+    """A small Mistral with random weights, in evaluation mode."""
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(seed)
+    size = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    config = MistralConfig(
+        vocab_size=vocabulary, **size, **heads, initializer_range=0.2, max_position_embeddings=512, **changes
+    )
+    return MistralForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Mistral and its tokenizer."""
+    folder = tmp_path_factory.mktemp("tiny_llm")
+    tokenizer = tiny_tokenizer()
+    random_mistral(len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
