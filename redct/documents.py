@@ -149,8 +149,8 @@ def same_text(document: Document) -> Hashable:
     """Returns what is equal for documents that say the same, to find duplicates.
 
     That is the context, and the text's letters and digits in small letters: copies of a post or a sentence
-    differ in spaces, quotes and broken characters. Where at least nine in ten letters and digits are ASCII, the
-    others are left out too.
+    differ in spaces, quotes and broken characters. Where at least nine in ten letters and digits are ASCII,
+    the others are left out too.
     """
     text = unicodedata.normalize("NFKC", document.text).casefold()
     kept = "".join(c for c in text if c.isascii() and c.isalnum())
@@ -176,8 +176,8 @@ def check_ids_disjoint(train: list[Document], test: list[Document]) -> None:
     shared = sorted({document.id for document in train} & {document.id for document in test})
     if shared:
         raise InputError(
-            f"id {shared[0]!r} stands in two files of the study ({len(shared):,} ids in all), expected different "
-            "ids; name a column of unique ids (task.columns.id), or rename a file"
+            f"id {shared[0]!r} stands in two files of the study ({len(shared):,} ids in all), expected "
+            "different ids; name a column of unique ids (task.columns.id), or rename a file"
         )
 
 

@@ -109,6 +109,8 @@ def _decode(path: str, data: bytes) -> tuple[str, str]:
 
 
 def _parse_delimited(path: str, text: str, kind: str) -> list[Record]:
+    if "\n" not in text:  # old Macintosh programs end lines so
+        text = text.replace("\r", "\n")
     header = text.split("\n", 1)[0]
     # A tab in the header decides, not the name: there are .txt files with tabs and .tsv files with commas.
     if "\t" in header or (kind != ".csv" and "," not in header):
@@ -158,9 +160,8 @@ def _is_quoted(text: str, literal: list[Record]) -> bool:
 
 
 def _quoted_records(text: str, delimiter: str) -> Iterator[Record]:
-    newline = "\n" if "\n" in text else "\r"
     limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts of more than 131,072 characters
-    reader = csv.reader(io.StringIO(text, newline=newline), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
     line = 1
     try:
         for fields in reader:

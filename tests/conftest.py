@@ -57,7 +57,7 @@ def random_mistral(vocabulary: int, seed: int = 0, **changes):  # noqa: ANN003, 
     size = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
     config = MistralConfig(
-        vocab_size=vocabulary, **size, **heads, initializer_range=0.2, max_position_embeddings=512, **changes
+        vocab_size=vocabulary, **size, **heads, initializer_range=0.2, max_position_embeddings=4096, **changes
     )
     return MistralForCausalLM(config).eval()
 

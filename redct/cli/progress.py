@@ -1,5 +1,6 @@
 """The progress bar: Lightning's own, but labeling counts documents instead of batches."""
 
+import sys
 from typing import Any
 
 import lightning as L
@@ -18,8 +19,13 @@ class StudyProgressBar(TQDMProgressBar):
         """Opens the bar."""
         assert isinstance(pl_module, Labeler)
         share = f" (process 1 of {trainer.world_size})" if trainer.world_size > 1 else ""
-        total = pl_module.documents_left
-        self._bar = tqdm(total=total, desc=f"labeling{share}", unit=" documents", disable=self.is_disabled)
+        self._bar = tqdm(
+            total=pl_module.documents_left,
+            desc=f"labeling{share}",
+            unit=" documents",
+            disable=self.is_disabled,
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # a log file needs no animation
+        )
 
     def on_predict_batch_start(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Does not count batches."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from redct.cli.show import show_scores, show_table
 from redct.documents import Document
@@ -28,6 +29,8 @@ def show_labels(task: Task, documents: Sequence[Document], store: LabelStore) ->
     show_table(
         f"{len(documents):,} documents labeled", ["label", "documents", "share", "margin 25 %", "50 %", "75 %"], rows
     )
+    for message, count in store.errors().most_common(3):
+        print(f"{count:,} without label: {message}")
     known = [n for n, document in enumerate(documents) if document.gold is not None]
     if known:
         gold = _gold(task, [documents[n] for n in known])
@@ -67,14 +70,14 @@ def show_test(
     print(f"metrics: {path}")
 
 
-def _llm(task: Task, documents: Sequence[Document], store: LabelStore) -> "np.ndarray[tuple[int], np.dtype[np.int64]] | None":
+def _llm(task: Task, documents: Sequence[Document], store: LabelStore) -> npt.NDArray[np.int64] | None:
     try:
         return store.read(task.labels).aligned([document.id for document in documents]).label
     except InputError:
         return None
 
 
-def _gold(task: Task, documents: Sequence[Document]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _gold(task: Task, documents: Sequence[Document]) -> npt.NDArray[np.int64]:
     index = task.index()
     return np.array([index[str(document.gold)] for document in documents], dtype=np.int64)
 

@@ -12,10 +12,11 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """Prints a table; the first column is text, the others are figures."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for n, name in enumerate(header):
-        table.add_column(name, justify="left" if n == 0 else "right")
+        table.add_column(name, justify="left" if n == 0 else "right", no_wrap=n > 0)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    Console(width=None if console.is_terminal else 120).print(table)
 
 
 def show_scores(title: str, scores: Mapping[str, Mapping[str, Interval]]) -> None:

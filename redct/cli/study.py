@@ -1,6 +1,5 @@
 """One LightningCLI for predict, fit, validate and test: one study is one YAML with the same groups for all."""
 
-import json
 import logging
 import sys
 import warnings
@@ -30,7 +29,6 @@ COMMANDS = {
     "test": "Score the best checkpoint on held-out documents, beside the LLM.",
 }
 TRAINER_DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0, "max_epochs": 5}
-SECRET_KEYS = {"config", "subcommand"}
 
 
 def run(args: Sequence[str]) -> None:
@@ -138,9 +136,10 @@ class StudyCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs, callbacks=[*given, *ours])
 
     def _callbacks(self) -> list[Callback]:
-        bar = [StudyProgressBar()] if self._get(self.config_init, "trainer").get("enable_progress_bar") is not False else []
+        silent = self._get(self.config_init, "trainer").get("enable_progress_bar") is False
+        bar: list[Callback] = [] if silent else [StudyProgressBar()]
         if self.subcommand != "fit":
-            return [*bar, *([] if self.subcommand == "predict" else [])]
+            return bar
         best = ModelCheckpoint(
             self.folder / "checkpoints",
             "best",
@@ -154,6 +153,8 @@ class StudyCLI(LightningCLI):
         kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand == "predict":
             kwargs["return_predictions"] = False
+        if subcommand == "test":
+            kwargs["verbose"] = False  # redct's own table has intervals
         return kwargs
 
     def _check_labels(self) -> None:
@@ -220,5 +221,6 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    for message in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*_pytree.*"):
+    advice = ("does not have many workers", "smaller than the logging interval", "infer the batch indices", "LeafSpec", "Be aware that when")
+    for message in (f".*{part}.*" for part in advice):
         warnings.filterwarnings("ignore", message=message)

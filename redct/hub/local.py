@@ -126,7 +126,7 @@ class LocalLabeler(Labeler):
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, **options)
             config = AutoConfig.from_pretrained(path, **options)
-            weights = {"dtype": self._dtype(device), "device_map": self.device_map}
+            weights = {"dtype": self._weights_dtype(device), "device_map": self.device_map}
             llm = AutoModelForCausalLM.from_pretrained(path, **options, **weights)
         except (OSError, ValueError) as error:
             raise InputError(f"labeler.model: cannot load {self.name!r}: {_first_line(error)}") from error
@@ -135,7 +135,7 @@ class LocalLabeler(Labeler):
         limit = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
         self._encoder = PromptEncoder(tokenizer, self.task, limit)
 
-    def _dtype(self, device: torch.device) -> torch.dtype:
+    def _weights_dtype(self, device: torch.device) -> torch.dtype:
         on_gpu = device.type != "cpu" or (self.device_map is not None and torch.cuda.is_available())
         auto = "bfloat16" if on_gpu else "float32"
         dtype: torch.dtype = getattr(torch, auto if self.dtype_option == "auto" else self.dtype_option)

@@ -162,6 +162,14 @@ class LabelStore:
             found.update(pq.read_table(path, columns=["id"]).column("id").to_pylist())
         return found
 
+    def errors(self) -> Counter[str]:
+        """Counts the messages of the error rows."""
+        found: Counter[str] = Counter()
+        for path, _ in self._parts():
+            messages = pq.read_table(path, columns=["error"]).column("error").drop_null()
+            found.update(messages.to_pylist())
+        return found
+
     def write_part(self, rows: Sequence[LabelRow], rank: int = 0) -> Path:
         """Adds rows as one part and returns its path; the rows are on disk when it returns.
 

@@ -170,8 +170,8 @@ class EdgeClassifier(L.LightningModule):
     def _log_metrics(self, prefix: str, metrics: MetricCollection) -> None:
         values = metrics.compute()
         self.confusion[prefix] = values.pop(prefix + CONFUSION).cpu()
-        self.log_dict(values, prog_bar=False)
-        self.log(prefix + "macro_f1", values[prefix + "macro_f1"], prog_bar=True)
+        for name, value in values.items():
+            self.log(name, value, prog_bar=name == prefix + "macro_f1")
         metrics.reset()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of forms

@@ -166,8 +166,9 @@ class LabeledTextDataModule(L.LightningDataModule):
     def prepare_data(self) -> None:
         """Chooses experts' documents, tokenises and caches, in one process; `setup` then finds all of it."""
         assert self.trainer is not None
-        self.setup(str(self.trainer.state.fn))
-        if self.trainer.state.fn == "fit":
+        stage = self.trainer.state.fn.value if self.trainer.state.fn else "fit"
+        self.setup(stage)
+        if stage == "fit":
             self._write_provenance()
 
     def setup(self, stage: str) -> None:
@@ -206,6 +207,8 @@ class LabeledTextDataModule(L.LightningDataModule):
         documents = self.splits().train
         table = self.store.read(self.task.labels).aligned([document.id for document in documents])
         answers, inclusion = self._answers(documents, table)
+        if (table.label < 0).all():
+            raise InputError(f"{self.store.folder}: no document has a label, only errors; expected labels to train on")
         targets = build_targets(table, answers, self.targets, self.expert_eps)
         part = _part_of(documents, targets)
         if not isinstance(self.validation, float | int):

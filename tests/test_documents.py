@@ -1,0 +1,553 @@
+"""Documents from files of every kind, the published ones included."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redct.documents import (
+    Document,
+    check_ids_disjoint,
+    overlap,
+    read_documents,
+    same_text,
+    split_documents,
+)
+from redct.errors import InputError
+from redct.tables import read_table
+from redct.task import Columns, Task, load_task
+
+ROOT = Path(__file__).resolve().parents[1]
+RAW = Path(os.environ.get("REDCT_DATA", ROOT.parent / "shared" / "data")) / "redct_raw"
+published = pytest.mark.skipif(not RAW.is_dir(), reason=f"no published files in {RAW} (REDCT_DATA)")
+
+PLAIN = Task(["a", "b"])
+GOLD = Task(["a", "b"], Columns(gold="label", id="id"), gold_values={"1": "a"})
+TARGET = Task(["a", "b"], Columns(gold="label", id="id", context={"target": "about"}))
+
+SEMEVAL_TRAIN = "SemEval2016/trainingdata-all-annotations.txt"
+SEMEVAL_TEST = "SemEval2016/testdata-taskA-all-annotations.txt"
+
+
+def write(path: Path, content: str | bytes) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def texts(source: str | list[str], task: Task = PLAIN, **options: Any) -> list[str]:  # noqa: ANN401
+    return [document.text for document in read_documents(source, task, **options).documents]
+
+
+def refusal(source: str | list[str], task: Task = PLAIN, **options: Any) -> str:  # noqa: ANN401
+    with pytest.raises(InputError) as caught:
+        read_documents(source, task, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def shipped(name: str) -> Task:
+    return load_task(ROOT / "configs" / "tasks" / f"{name}.yaml")
+
+
+# ---- the published files -------------------------------------------------------------------------
+
+
+@published
+@pytest.mark.parametrize(
+    ("file", "name", "rows", "encoding", "duplicates"),
+    [
+        (SEMEVAL_TRAIN, "stance", 2814, "cp1252", 3),
+        (SEMEVAL_TEST, "stance", 1249, "utf-8", 0),
+        ("SemEval2016/testdata-taskB-all-annotations.txt", "stance", 707, "utf-8", None),
+        ("SemEval2016/trialdata-all-annotations.txt", "stance", 100, "utf-8", None),
+        ("IBC/train_ibc.csv", "ibc", 3460, "utf-8", 48),
+        ("IBC/test_ibc.csv", "ibc", 866, "utf-8", 4),
+        ("humour/test.csv", "humour", 607, "utf-8", None),
+        ("misinfo/test.tsv", "misinfo", 2133, "utf-8", None),
+    ],
+)
+def test_published_files(file: str, name: str, rows: int, encoding: str, duplicates: int | None) -> None:
+    task = shipped(name)
+    corpus = read_documents(str(RAW / file), task)
+    assert len(corpus.documents) == rows
+    assert [(f.rows, f.encoding) for f in corpus.files] == [(rows, encoding)]
+    assert {document.gold for document in corpus.documents} == set(task.labels)
+    assert corpus.empty == 0
+    assert duplicates in (None, corpus.duplicates)
+    assert any("cp1252" in note for note in corpus.notes()) == (encoding == "cp1252")
+    kept = read_documents(str(RAW / file), task, drop=["duplicates"]).documents
+    assert len(kept) == rows - corpus.duplicates
+
+
+def by_hand(data: bytes, delimiter: bytes, column: bytes) -> list[bytes]:
+    """Parses quoted fields byte by byte, as RFC 4180 has them, by other means than the csv module."""
+    field = rb'(?:"((?:[^"]|"")*)"|([^' + delimiter + rb'\r\n"]*))(' + delimiter + rb"|\r?\n|\Z)"
+    rows, row = [], []
+    for match in re.finditer(field, data):
+        if match.end() == match.start() == len(data):
+            break
+        quoted, plain, end = match.groups()
+        row.append(plain if quoted is None else quoted.replace(b'""', b'"'))
+        if end != delimiter:
+            rows.append(row)
+            row = []
+    at = rows[0].index(column)
+    return [row[at] for row in rows[1:]]
+
+
+@published
+@pytest.mark.parametrize(
+    ("file", "name", "delimiter"),
+    [
+        ("IBC/train_ibc.csv", "ibc", b","),
+        ("IBC/test_ibc.csv", "ibc", b","),
+        ("humour/test.csv", "humour", b","),
+        ("misinfo/test.tsv", "misinfo", b"\t"),
+    ],
+)
+def test_quoted_files_are_read_to_the_byte(file: str, name: str, delimiter: bytes) -> None:
+    task = shipped(name)
+    expected = by_hand((RAW / file).read_bytes(), delimiter, task.columns.text.encode())
+    assert [text.encode() for text in texts(str(RAW / file), task)] == expected
+
+
+@published
+@pytest.mark.parametrize(("file", "encoding"), [(SEMEVAL_TRAIN, "cp1252"), (SEMEVAL_TEST, "utf-8")])
+def test_tweets_are_read_to_the_byte(file: str, encoding: str) -> None:
+    data = (RAW / file).read_bytes()
+    expected = [line.split(b"\t") for line in data.split(b"\r\n")[1:-1]]
+    documents = read_documents(str(RAW / file), shipped("stance")).documents
+    assert [
+        (d.id.encode(), d.context["target"].encode(), d.text.encode(encoding), (d.gold or "").encode())
+        for d in documents
+    ] == [tuple(fields[:4]) for fields in expected]
+    assert any(d.text.count('"') % 2 for d in documents)  # unbalanced quotes do stand in these files
+
+
+@published
+@pytest.mark.parametrize(
+    ("name", "train", "test", "distinct", "in_test"),
+    [
+        ("ibc", "IBC/train_ibc.csv", "IBC/test_ibc.csv", 24, 25),
+        ("stance", SEMEVAL_TRAIN, SEMEVAL_TEST, 1, 1),
+    ],
+)
+def test_published_overlap(name: str, train: str, test: str, distinct: int, in_test: int) -> None:
+    task = shipped(name)
+    left, right = (read_documents(str(RAW / file), task).documents for file in (train, test))
+    shared = overlap(left, right)
+    assert len({same_text(d) for d in left if d.id in shared}) == distinct
+    assert len(overlap(right, left)) == in_test
+    assert overlap([d for d in left if d.id not in shared], right) == set()
+    check_ids_disjoint(left, right)
+
+
+# ---- kinds of files ------------------------------------------------------------------------------
+
+ROWS = [
+    {"id": "007", "text": 'He said "NA", twice', "label": "a"},
+    {"id": "8", "text": "null", "label": "1"},
+    {"id": "x", "text": "  spaces kept\u2028 ", "label": "b"},
+    {"id": "NA", "text": "tab? no. Unbalanced \" quote, 'and' é", "label": ""},
+]
+EXPECTED = [
+    Document(row["id"], row["text"], {}, {"a": "a", "1": "a", "b": "b", "": None}[row["label"]])
+    for row in ROWS
+]
+
+
+def as_csv(end: str = "\n", delimiter: str = ",") -> str:
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, ["id", "text", "label"], lineterminator=end, delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(ROWS)
+    return out.getvalue()
+
+
+def as_literal(end: str = "\n") -> str:
+    return end.join(["id\ttext\tlabel", *("\t".join(row.values()) for row in ROWS), ""])
+
+
+def as_jsonl() -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", as_csv()),
+        ("crlf.csv", as_csv("\r\n")),
+        ("cr.csv", as_csv("\r")),
+        ("cr.tsv", as_literal("\r")),
+        ("bom.csv", "\ufeff" + as_csv()),
+        ("noend.csv", as_csv().removesuffix("\n")),
+        ("blank.csv", as_csv() + "\n\r\n"),
+        ("x.tsv", as_literal()),
+        ("crlf.tsv", as_literal("\r\n")),
+        ("x.txt", as_literal("\r\n")),
+        ("UPPER.TSV", as_literal()),
+        ("quoted.tsv", as_csv("\r\n", "\t")),
+        ("tabs.csv", as_literal()),
+        ("commas.tsv", as_csv()),
+        ("x.jsonl", as_jsonl()),
+        ("crlf.jsonl", as_jsonl().replace("\n", "\r\n") + "\r\n"),
+        ("x.json", json.dumps(ROWS)),
+        ("bom.json", "\ufeff" + json.dumps(ROWS, ensure_ascii=False)),
+    ],
+)
+def test_text_forms(tmp_path: Path, name: str, content: str) -> None:
+    assert read_documents(write(tmp_path / name, content), GOLD).documents == EXPECTED
+    zipped = read_documents(write(tmp_path / f"{name}.gz", gzip.compress(content.encode())), GOLD)
+    assert zipped.documents == EXPECTED
+
+
+def test_parquet(tmp_path: Path) -> None:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    path = tmp_path / "label=9" / "x.parquet"  # must not become a column
+    path.parent.mkdir()
+    columns: dict[str, Any] = {name: [row[name] or None for row in ROWS] for name in ROWS[0]}
+    columns["label"] = pa.array(columns["label"]).dictionary_encode()
+    columns |= {"n": [1, 2, 3, 4], "x": [0.5, None, 1.0, float("nan")], "y": [True] * 4, "z": [[1]] * 4}
+    pq.write_table(pa.table(columns), path)
+    assert read_documents(str(path), GOLD).documents == EXPECTED
+    table = read_table(str(path))
+    assert table.columns["n"] == ["1", "2", "3", "4"]
+    assert table.columns["x"] == ["0.5", None, "1.0", None]
+    assert table.columns["y"] == ["true"] * 4
+    assert list(table.columns) == ["id", "text", "label", "n", "x", "y"]
+    assert "holds a list" in refusal(str(path), Task(["a", "b"], Columns(text="z")))
+    assert "Parquet" in refusal(write(tmp_path / "broken.parquet", "no"))
+    missing = refusal(str(path), Task(["a", "b"], Columns(text="body")))
+    assert "no column 'body'; there are 'id', 'text', 'label'" in missing
+
+
+def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    asked: list[tuple[str, str]] = []
+
+    def load_dataset(name: str, split: str) -> Any:  # noqa: ANN401
+        asked.append((name, split))
+        if name == "gone":
+            raise FileNotFoundError("not on\nthe hub")
+        label = datasets.ClassLabel(names=["b", "a"])
+        features = datasets.Features({"text": datasets.Value("string"), "label": label})
+        return datasets.Dataset.from_dict({"text": ["NA", "y", "z"], "label": [1, 0, -1]}, features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    task = Task(["a", "b"], Columns(gold="label"))
+    corpus = read_documents(["hf://owner/set", "hf://owner/set:test"], task)
+    assert asked == [("owner/set", "train"), ("owner/set", "test")]
+    assert [(d.text, d.gold) for d in corpus.documents[:3]] == [("NA", "a"), ("y", "b"), ("z", None)]
+    assert corpus.files[0].path == "hf://owner/set:train"
+    assert len({d.id for d in corpus.documents}) == 6
+    assert refusal("hf://gone", task) == "hf://gone:train: cannot be loaded: not on the hub"
+    assert "no column 'text2'" in refusal("hf://owner/set", Task(["a", "b"], Columns(text="text2")))
+
+
+def test_json_values(tmp_path: Path) -> None:
+    task = Task(["1", "1.0", "true"], Columns(gold="label"))
+    lines = (
+        '{"text": 12345678901234567890, "label": 1}\n\n{"text": false, "label": 1.0, "more": {"deep": []}}\n'
+    )
+    path = write(tmp_path / "x.jsonl", lines + '{"text": 1e5, "label": true}\n{"text": "x", "label": null}\n')
+    found = [(d.text, d.gold, d.id) for d in read_documents(path, task).documents]
+    assert found == [
+        ("12345678901234567890", "1", "x:1"),
+        ("false", "1.0", "x:2"),
+        ("1e5", "true", "x:3"),
+        ("x", None, "x:4"),
+    ]
+    assert list(read_table(path).columns) == ["text", "label"]
+    nested = write(tmp_path / "nested.json", '[{"text": "x"}, {"text": {"a": 1}}]')
+    assert refusal(nested) == f"{nested}, row 2: column 'text' holds a dict, expected a text"
+    assert "row 2: empty text (2 in all)" in refusal(
+        write(tmp_path / "null.json", '[{"text": "x"}, {"text": null}, {"other": 1}]')
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("x.jsonl", '{"text": "x"}\n{"text": \n', "x.jsonl, line 2: not JSON"),
+        ("x.jsonl", '{"text": "x"}\n[1]\n', "row 2: found a JSON list, expected an object"),
+        ("x.json", '{"text": "x"}', "found a JSON dict, expected a list of objects"),
+        ("x.json", '{"text": "x"}\n{"text": "y"}', "name a file with one object a line .jsonl"),
+        ("x.json", "[[]]", "row 1: found a JSON list"),
+        ("x.json", "[]", "no rows"),
+        ("x.json", '[{"a": 1, "b": 2}]', "no column 'text'; there are 'a', 'b'"),
+        ("x.jsonl", "", "no rows"),
+        ("x.csv", "", "the file is empty"),
+        ("x.csv", "\n\n", "the file is empty"),
+        ("x.csv", "text,label\n", "no rows"),
+        ("x.csv", "a,b\n1,2\n", "no column 'text'; there are 'a', 'b'"),
+        ("x.csv", "text,text\n1,2\n", "column 'text' stands 2 times in the header"),
+        ("x.csv", 'text,b\n1,2\n"two\nlines",2\n3,4,5\n', "line 5: found 3 fields, expected 2"),
+        ("x.csv", "text,b\n1,2\n\n3,4\n", "line 3: found 0 fields, expected 2"),
+        ("x.csv", 'text,b\n1,2\n"open,2\n3,4\n', "line 3: unexpected end of data"),
+        ("x.csv", 'text,b\n"a"b,2\n', "line 2: ',' expected after '\"'"),
+        ("x.tsv", "text\tb\n1\t2\t3\n", "line 2: found 3 fields, expected 2"),
+        ("x.tsv", 'text\tb\n"1\n2\t"3"\n', "line 2: found 1 field, expected 2"),
+        ("x.txt", "text\tb\n1\t2\n\n3\t4\n", "line 3: found 1 field, expected 2"),
+        (
+            "x.csv",
+            b"text,b\nok,1\n\xe9\x81,2\n",
+            "line 3: byte 0x81 at offset 13 is neither UTF-8 nor cp1252",
+        ),
+        ("x.csv", "text\nx".encode("utf-16"), "found UTF-16"),
+        ("x.csv.gz", b"text\nx", "x.csv.gz: cannot be read"),
+        ("x.csv.gz", gzip.compress(b"text\n" + os.urandom(900))[:-400], "x.csv.gz: cannot be read"),
+        ("x.xlsx", b"", "unknown kind of file, expected .csv, .tsv"),
+        ("x.parquet.gz", b"", "unknown kind of file"),
+        (
+            "x.csv",
+            "text,b\nok,1\n ,2\n,3\n",
+            "row 2: empty text (2 in all); leave them out with data.drop: [empty]",
+        ),
+    ],
+)
+def test_broken_files(tmp_path: Path, name: str, content: str | bytes, part: str) -> None:
+    path = write(tmp_path / name, content)
+    message = refusal(path)
+    assert message.startswith(path)
+    assert part in message
+
+
+def test_other_refusals(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", "id,text,label\n1,x,a\n2,y,c\n3,z,\n")
+    assert refusal(path, GOLD) == f"{path}, row 2: gold value 'c' in column 'label', expected one of 1, a, b"
+    assert refusal(str(tmp_path / "none.csv")) == f"{tmp_path / 'none.csv'}: no such file"
+    assert "is a folder" in refusal(str(write_folder(tmp_path / "folder.csv")))
+    assert "no file matches" in refusal(str(tmp_path / "*.tsv"))
+    assert "no files given" in refusal([])
+    assert "named twice" in refusal([path, str(tmp_path / "x.*")])
+    assert "data.drop: found 'emty'" in refusal(path, drop=["emty"])
+    assert "'about'" in refusal(path, TARGET)
+    twice = write(tmp_path / "twice.csv", "id,text,label\n1,x,a\n2,y,a\n1,z,b\n")
+    assert refusal(twice, GOLD) == f"{twice}, row 3: id '1' stands in row 1 too, expected unique ids"
+    other = write(tmp_path / "other.csv", "id,text,label\n9,x,a\n1,w,a\n")
+    first = write(tmp_path / "first.csv", "id,text,label\n1,x,a\n")
+    assert refusal([first, other], GOLD).startswith(f"{other}, row 2: id '1' stands in {first}, row 1 too")
+    assert "row 2: no id" in refusal(write(tmp_path / "noid.csv", "id,text,label\n1,x,a\n,y,a\n"), GOLD)
+    blank = write(tmp_path / "blank.csv", "id,text,label\n1, ,a\n")
+    assert "expected documents with text" in refusal(blank, GOLD, drop=["empty"])
+
+
+def write_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+# ---- quotes in tab-separated files ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('1\t"Fully quoted"\n2\tx\n', ['"Fully quoted"', "x"]),
+        ('1\t"Opens only\n2\tx\n', ['"Opens only', "x"]),
+        ('1\t"Opens\n2\tx\n3\tcloses"\n4\t"open\n5\tclose"\n', ['"Opens', "x", 'closes"', '"open', 'close"']),
+        ('1\tan "inner" one\n2\t"He said ""no"""\n', ['an "inner" one', '"He said ""no"""']),
+        ('1\t"He said ""no"""\n2\tx\n', ['He said "no"', "x"]),
+        ('1\t"a\ttab"\n2\tx\n', ["a\ttab", "x"]),
+        ('1\t"two\nlines"\n2\tx\n', ["two\nlines", "x"]),
+        ("1\ta\rb\n2\tx\r\n", ["a\rb", "x"]),
+    ],
+)
+def test_quotes_between_tabs(tmp_path: Path, body: str, expected: list[str]) -> None:
+    assert texts(write(tmp_path / "x.tsv", "id\ttext\n" + body)) == expected
+
+
+def test_every_field_quoted(tmp_path: Path) -> None:
+    assert texts(write(tmp_path / "x.tsv", '"id"\t"text"\n"1"\t"x, y"\n')) == ["x, y"]
+
+
+def test_texts_that_open_and_close_quotes_in_other_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tsv", 'text\tid\tmore\nx\t1\t"say\nno"\t2\tx\n')
+    assert texts(path) == ["x", 'no"']
+
+
+fields = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\t"), min_size=1, max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=st.lists(fields.filter(lambda text: text.strip() != ""), min_size=1, max_size=8))
+def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, rows: list[str]) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([["n", "text"], *([str(n), text] for n, text in enumerate(rows))])
+    assert texts(write(folder / "x.csv", out.getvalue())) == rows
+    lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in rows)
+    assert texts(write(folder / "x.jsonl", lines)) == rows
+    # One text with an odd quote inside shows that quotes are characters; then all texts are literal.
+    literal = [*rows, 'a 5" disc']
+    path = write(
+        folder / "x.tsv", "\n".join(["n\ttext", *(f"{n}\t{text}" for n, text in enumerate(literal))])
+    )
+    assert texts(path) == literal
+
+
+def test_long_fields(tmp_path: Path) -> None:
+    text = "x" * 200_000
+    limit = csv.field_size_limit()
+    assert texts(write(tmp_path / "x.csv", f"text,b\n{text},1\n")) == [text]
+    assert csv.field_size_limit() == limit
+
+
+# ---- sources, ids, dropping ----------------------------------------------------------------------
+
+
+def test_globs_and_several_files(tmp_path: Path) -> None:
+    for name in ("b/part.csv", "a/part.csv", "a/last.csv.gz"):
+        content = f"text\n{name}\nsecond of {name}\n".encode()
+        write(tmp_path / name, gzip.compress(content) if name.endswith("gz") else content)
+    corpus = read_documents([str(tmp_path / "**/part.*"), str(tmp_path / "a/last.csv.gz")], PLAIN)
+    assert [d.id for d in corpus.documents] == [
+        "a/part:1", "a/part:2", "b/part:1", "b/part:2", "a/last:1", "a/last:2",
+    ]  # fmt: skip
+    assert [f.rows for f in corpus.files] == [2, 2, 2]
+    assert read_documents(str(tmp_path / "a/part.csv"), PLAIN).documents[1].id == "part:2"
+    same = [write(tmp_path / f"x.{kind}", "text\tn\nx\t1\n") for kind in ("tsv", "txt")]
+    assert [d.id for d in read_documents(same, PLAIN).documents] == ["x.tsv:1", "x.txt:1"]
+    odd = write(tmp_path / "odd[1].csv", "text\nx\n")
+    assert texts(odd) == ["x"]
+
+
+def test_context(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", "id,about,text,label\n1,Atheism,x,a\n2,,x,b\n")
+    documents = read_documents(path, TARGET).documents
+    assert [d.context for d in documents] == [{"target": "Atheism"}, {"target": ""}]
+    assert documents[0].context_text() == "target: Atheism"
+    assert Document("1", "x", {"a": "1", "b": "2"}, None).context_text() == "a: 1\nb: 2"
+    assert Document("1", "x", {}, None).context_text() == ""
+
+
+def test_dropping(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "x.csv", "id,text,label\n1,Same!,a\n2,,a\n3, same,b\n4,other,b\n5,SAME,a\n6,\t,b\n"
+    )
+    corpus = read_documents(path, GOLD, drop=["empty", "duplicates", "overlap"])
+    assert [d.id for d in corpus.documents] == ["1", "4"]
+    assert (corpus.empty, corpus.duplicates, corpus.files[0].rows) == (2, 2, 6)
+    assert corpus.notes() == [
+        f"{path}: 2 documents dropped: their text is empty",
+        f"{path}: 2 documents dropped: their text stands earlier too",
+    ]
+    kept = read_documents(path, GOLD, drop=["empty"])
+    assert [d.id for d in kept.documents] == ["1", "3", "4", "5"]
+    assert kept.duplicates == 2
+    assert "data.drop: [duplicates]" in kept.notes()[1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("It's here.", "its  HERE", True),
+        ("broken Íî characters in a long text", "broken characters in a long text", True),
+        ("我爱 2016", "他恨 2016", False),
+        ("Привет, мир", "привет мир!", True),
+        ("की", "के", False),
+        ("😀", "😡", False),
+        ("!", "?", False),
+        ("😀", "😀", True),
+    ],
+)
+def test_same_text(one: str, other: str, same: bool) -> None:
+    left, right = Document("1", one, {}, None), Document("2", other, {}, None)
+    assert (same_text(left) == same_text(right)) is same
+    elsewhere = Document("3", one, {"target": "other"}, None)
+    assert same_text(left) != same_text(elsewhere)
+
+
+def test_overlap_and_ids() -> None:
+    train = [Document(str(n), f"text {n}", {"t": "x"}, None) for n in range(5)]
+    test = [Document("9", "Text 3", {"t": "x"}, None), Document("10", "text 4", {"t": "y"}, None)]
+    assert overlap(train, test) == {"3"}
+    check_ids_disjoint(train, test)
+    with pytest.raises(InputError, match=r"id '0' stands in two files of the study \(5 ids in all\)"):
+        check_ids_disjoint(train, train)
+
+
+# ---- splitting -----------------------------------------------------------------------------------
+
+
+def corpus_of(labels: list[str | None]) -> list[Document]:
+    return [Document(f"d{n}", f"text {n}", {}, label) for n, label in enumerate(labels)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    labels=st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=2, max_size=120),
+    share=st.floats(0.02, 0.98),
+    seed=st.integers(0, 5),
+    unlabelled=st.booleans(),
+)
+def test_split(labels: list[str | None], share: float, seed: int, unlabelled: bool) -> None:
+    if unlabelled:
+        labels = [None, *labels[1:]]
+    documents = corpus_of(labels)
+    total = round(share * len(documents))
+    if total in (0, len(documents)):
+        with pytest.raises(InputError):
+            split_documents(documents, share, seed)
+        return
+    rest, part = split_documents(documents, share, seed)
+    assert len(part) == total
+    assert sorted([*rest, *part], key=lambda d: int(d.id[1:])) == documents
+    for ids in ([int(d.id[1:]) for d in rest], [int(d.id[1:]) for d in part]):
+        assert ids == sorted(ids)
+    assert (rest, part) == split_documents(documents, share, seed)
+    if not unlabelled:
+        counts, taken = Counter(labels), Counter(d.gold for d in part)
+        assert all(abs(taken[label] - share * count) < 1 + 1e-9 for label, count in counts.items())
+
+
+def test_split_depends_on_the_seed_and_reaches_everyone() -> None:
+    documents = corpus_of([*["a"] * 8, "b", "c", "d", "e"])  # 2 of a, and one of the others by lot
+    times = np.zeros(len(documents))
+    for seed in range(300):
+        for document in split_documents(documents, 0.25, seed)[1]:
+            times[int(document.id[1:])] += 1
+    assert times.min() > 45
+    assert times.max() < 110
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 1.5, 0.01])
+def test_split_refuses_an_empty_part(share: float) -> None:
+    with pytest.raises(InputError, match="leaves a part empty"):
+        split_documents(corpus_of(["a"] * 10), share, 0)
+
+
+def test_reading_imports_nothing_heavy(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", "text\nx\n")
+    code = (
+        "import sys; from redct.documents import read_documents; from redct.task import Task; "
+        f"read_documents({path!r}, Task(['a', 'b'])); "
+        "print([m for m in ('torch', 'pandas', 'pyarrow', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["stance", "misinfo", "ibc", "humour"])
+def test_shipped_tasks(name: str) -> None:
+    task = shipped(name)
+    assert set(task.definitions) == set(task.labels)
+    assert task.codebook
+    assert task.question
+    assert "source" not in task.columns.context.values()
