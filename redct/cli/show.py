@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from redct.evidence import Interval
@@ -10,13 +11,15 @@ from redct.evidence import Interval
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table; the first column is text, the others are figures."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table()
     for n, name in enumerate(header):
         table.add_column(name, justify="left" if n == 0 else "right", no_wrap=n > 0)
     for row in rows:
-        table.add_row(*row)
-    console = Console()
-    Console(width=None if console.is_terminal else 120).print(table)
+        table.add_row(*map(escape, row))
+    # In a log file, too narrow a guess would break the figures.
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
+    console.print(table)
 
 
 def show_scores(title: str, scores: Mapping[str, Mapping[str, Interval]]) -> None:
