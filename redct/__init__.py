@@ -22,7 +22,7 @@ _PUBLIC = {
     "read_documents": "redct.documents",
 }
 
-__all__ = [*sorted(_PUBLIC), "__version__"]
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605 - one list of the names
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute may be anything

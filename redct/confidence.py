@@ -66,7 +66,5 @@ def _checked(logprobs: npt.ArrayLike) -> npt.NDArray[np.float64]:
     wrong = np.isnan(values).any(axis=1) | (values == np.inf).any(axis=1) | ~np.isfinite(values).any(axis=1)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(
-            f"logprobs, row {row}: found {values[row].tolist()}, expected a finite value, no nan or inf"
-        )
+        raise ValueError(f"logprobs, row {row}: found {values[row].tolist()}, expected a finite value, no nan or inf")
     return values

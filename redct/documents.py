@@ -129,9 +129,7 @@ def read_documents(source: str | Sequence[str], task: Task, *, drop: Collection[
     return _screened(documents, places, files, frozenset(drop))
 
 
-def _screened(
-    documents: list[Document], places: list[Place], files: list[FileReading], drop: frozenset[str]
-) -> Corpus:
+def _screened(documents: list[Document], places: list[Place], files: list[FileReading], drop: frozenset[str]) -> Corpus:
     filled = [document for document in documents if document.text.strip()]
     empty = len(documents) - len(filled)
     if empty and ("empty" not in drop or not filled):
@@ -181,9 +179,7 @@ def check_ids_disjoint(train: list[Document], test: list[Document]) -> None:
         )
 
 
-def split_documents(
-    documents: list[Document], share: float, seed: int
-) -> tuple[list[Document], list[Document]]:
+def split_documents(documents: list[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
     """Splits documents at random, stratified by gold label where every document has one.
 
     Args:
@@ -294,6 +290,4 @@ def _check_ids(documents: Sequence[Document], places: Sequence[Place]) -> None:
         earlier, at = first.setdefault(document.id, (path, row))
         if (earlier, at) != (path, row):
             other = f"row {at}" if earlier == path else f"{earlier}, row {at}"
-            raise InputError(
-                f"{path}, row {row}: id {document.id!r} stands in {other} too, expected unique ids"
-            )
+            raise InputError(f"{path}, row {row}: id {document.id!r} stands in {other} too, expected unique ids")

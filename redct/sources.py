@@ -2,8 +2,7 @@
 
 import os
 
-from jsonargparse import Path
-from jsonargparse.typing import register_type
+from jsonargparse.typing import Path, register_type
 
 
 class Source(str):

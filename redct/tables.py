@@ -176,9 +176,7 @@ def _quoted_records(text: str, delimiter: str) -> Iterator[Record]:
 Columns = dict[str, list[str | None]]
 
 
-def _columns_of_records(
-    path: str, records: list[Record], wanted: Sequence[str] | None
-) -> tuple[Columns, int]:
+def _columns_of_records(path: str, records: list[Record], wanted: Sequence[str] | None) -> tuple[Columns, int]:
     header, rows = records[0][1], [fields for _, fields in records[1:]]
     names = _chosen(path, header, wanted)
     for name in names:
@@ -212,9 +210,7 @@ def _decoded(where: str, text: str, decode: Callable[[str], Any]) -> Any:  # noq
         raise InputError(f"{where}: not JSON: {error}{hint}") from None
 
 
-def _columns_of_objects(
-    path: str, objects: list[dict[str, Any]], wanted: Sequence[str] | None
-) -> tuple[Columns, int]:
+def _columns_of_objects(path: str, objects: list[dict[str, Any]], wanted: Sequence[str] | None) -> tuple[Columns, int]:
     present = dict.fromkeys(name for row in objects for name in row)
     nested = {name for row in objects for name, value in row.items() if isinstance(value, dict | list)}
     if not objects:

@@ -97,9 +97,7 @@ def main(argv: Sequence[str] | None = None, files: Sequence[File] = FILES) -> in
         0; or 2 when a file could not be fetched or is not what it must be.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument(
-        "--mirror", help="folder, or file: or http(s): address, that holds the files by their paths"
-    )
+    parser.add_argument("--mirror", help="folder, or file: or http(s): address, that holds the files by their paths")
     parser.add_argument("--to", type=Path, default=Path("data"), help="target folder (default: %(default)s)")
     options = parser.parse_args(argv)
     by_hand: list[File] = []
@@ -115,9 +113,7 @@ def main(argv: Sequence[str] | None = None, files: Sequence[File] = FILES) -> in
         print(f"error: {error}", file=sys.stderr)
         return 2
     if by_hand:
-        print(
-            "To be obtained by hand (free of charge, but without an address that surely serves these bytes):"
-        )
+        print("To be obtained by hand (free of charge, but without an address that surely serves these bytes):")
         for file in by_hand:
             print(f"  {options.to / file.path}\n    from {file.page}\n    sha256 {file.sha256}")
     print(NOT_PUBLIC)
@@ -151,9 +147,7 @@ def provide(file: File, target: Path, source: str | None) -> str:
         return "already there"
     if source is None and found is not None:
         # Put there by hand, so it is not this script's to delete.
-        raise DownloadError(
-            f"{target}: found sha256 {found}, expected {file.sha256}; obtain it from {file.page}"
-        )
+        raise DownloadError(f"{target}: found sha256 {found}, expected {file.sha256}; obtain it from {file.page}")
     if source is None:
         return ""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -162,9 +156,7 @@ def provide(file: File, target: Path, source: str | None) -> str:
         _fetch(source, part)
         found = checksum(part)
         if found != file.sha256:
-            raise DownloadError(
-                f"{source}: found sha256 {found}, expected {file.sha256}; the file was deleted"
-            )
+            raise DownloadError(f"{source}: found sha256 {found}, expected {file.sha256}; the file was deleted")
         part.replace(target)
     return f"fetched from {source}"
 
@@ -179,7 +171,7 @@ def _fetch(source: str, target: Path) -> None:
     if not source.startswith(("https://", "http://", "file:")):
         raise DownloadError(f"{source}: expected an address that begins with https:, http: or file:")
     try:
-        with urllib.request.urlopen(source, timeout=60) as answer, target.open("wb") as file:  # noqa: S310 - checked
+        with urllib.request.urlopen(source, timeout=60) as answer, target.open("wb") as file:
             while block := answer.read(1 << 20):
                 file.write(block)
     except (urllib.error.URLError, OSError, ValueError) as error:

@@ -20,7 +20,7 @@ def real_data() -> Path:
     return folder
 
 
-def tiny_tokenizer(template: str | None = None):  # noqa: ANN201
+def tiny_tokenizer(template: str | None = None):
     """A byte-level tokenizer with a chat template of real control tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -48,7 +48,7 @@ def tiny_tokenizer(template: str | None = None):  # noqa: ANN201
     return fast
 
 
-def random_mistral(vocabulary: int, seed: int = 0, **changes):  # noqa: ANN003, ANN201
+def random_mistral(vocabulary: int, seed: int = 0, **changes):
     """A small Mistral with random weights, in evaluation mode."""
     import torch
     from transformers import MistralConfig, MistralForCausalLM

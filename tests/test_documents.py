@@ -47,11 +47,11 @@ def write(path: Path, content: str | bytes) -> str:
     return str(path)
 
 
-def texts(source: str | list[str], task: Task = PLAIN, **options: Any) -> list[str]:  # noqa: ANN401
+def texts(source: str | list[str], task: Task = PLAIN, **options: Any) -> list[str]:
     return [document.text for document in read_documents(source, task, **options).documents]
 
 
-def refusal(source: str | list[str], task: Task = PLAIN, **options: Any) -> str:  # noqa: ANN401
+def refusal(source: str | list[str], task: Task = PLAIN, **options: Any) -> str:
     with pytest.raises(InputError) as caught:
         read_documents(source, task, **options)
     message = str(caught.value)
@@ -165,8 +165,7 @@ ROWS = [
     {"id": "NA", "text": "tab? no. Unbalanced \" quote, 'and' é", "label": ""},
 ]
 EXPECTED = [
-    Document(row["id"], row["text"], {}, {"a": "a", "1": "a", "b": "b", "": None}[row["label"]])
-    for row in ROWS
+    Document(row["id"], row["text"], {}, {"a": "a", "1": "a", "b": "b", "": None}[row["label"]]) for row in ROWS
 ]
 
 
@@ -216,8 +215,8 @@ def test_text_forms(tmp_path: Path, name: str, content: str) -> None:
 
 
 def test_parquet(tmp_path: Path) -> None:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     path = tmp_path / "label=9" / "x.parquet"  # must not become a column
     path.parent.mkdir()
@@ -241,7 +240,7 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     asked: list[tuple[str, str]] = []
 
-    def load_dataset(name: str, split: str) -> Any:  # noqa: ANN401
+    def load_dataset(name: str, split: str) -> Any:
         asked.append((name, split))
         if name == "gone":
             raise FileNotFoundError("not on\nthe hub")
@@ -262,9 +261,7 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_json_values(tmp_path: Path) -> None:
     task = Task(["1", "1.0", "true"], Columns(gold="label"))
-    lines = (
-        '{"text": 12345678901234567890, "label": 1}\n\n{"text": false, "label": 1.0, "more": {"deep": []}}\n'
-    )
+    lines = '{"text": 12345678901234567890, "label": 1}\n\n{"text": false, "label": 1.0, "more": {"deep": []}}\n'
     path = write(tmp_path / "x.jsonl", lines + '{"text": 1e5, "label": true}\n{"text": "x", "label": null}\n')
     found = [(d.text, d.gold, d.id) for d in read_documents(path, task).documents]
     assert found == [
@@ -396,9 +393,7 @@ def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, rows: list[
     assert texts(write(folder / "x.jsonl", lines)) == rows
     # One text with an odd quote inside shows that quotes are characters; then all texts are literal.
     literal = [*rows, 'a 5" disc']
-    path = write(
-        folder / "x.tsv", "\n".join(["n\ttext", *(f"{n}\t{text}" for n, text in enumerate(literal))])
-    )
+    path = write(folder / "x.tsv", "\n".join(["n\ttext", *(f"{n}\t{text}" for n, text in enumerate(literal))]))
     assert texts(path) == literal
 
 
@@ -438,9 +433,7 @@ def test_context(tmp_path: Path) -> None:
 
 
 def test_dropping(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "x.csv", "id,text,label\n1,Same!,a\n2,,a\n3, same,b\n4,other,b\n5,SAME,a\n6,\t,b\n"
-    )
+    path = write(tmp_path / "x.csv", "id,text,label\n1,Same!,a\n2,,a\n3, same,b\n4,other,b\n5,SAME,a\n6,\t,b\n")
     corpus = read_documents(path, GOLD, drop=["empty", "duplicates", "overlap"])
     assert [d.id for d in corpus.documents] == ["1", "4"]
     assert (corpus.empty, corpus.duplicates, corpus.files[0].rows) == (2, 2, 6)

@@ -97,9 +97,7 @@ def test_wrong_checksum_is_refused_and_deleted(
     assert [path for path in target.rglob("*") if path.is_file()] == []
 
 
-def test_a_wrong_file_that_can_be_fetched_is_replaced(
-    script: ModuleType, mirror: Path, tmp_path: Path
-) -> None:
+def test_a_wrong_file_that_can_be_fetched_is_replaced(script: ModuleType, mirror: Path, tmp_path: Path) -> None:
     target = tmp_path / "data"
     (target / "A").mkdir(parents=True)
     (target / "A" / "one.csv").write_bytes(b"half a fi")
@@ -107,9 +105,7 @@ def test_a_wrong_file_that_can_be_fetched_is_replaced(
     assert (target / "A" / "one.csv").read_bytes() == b"A/one.csv"
 
 
-def test_file_put_there_by_hand(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_file_put_there_by_hand(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = wanted(script)[1:]
     place = tmp_path / "B" / "two.txt"
     assert script.main(["--to", str(tmp_path)], files) == 0
@@ -127,18 +123,14 @@ def test_file_put_there_by_hand(
 
 
 @pytest.mark.parametrize("place", ["http://127.0.0.1:1/", "/no/such/folder", "ftp://127.0.0.1/x"])
-def test_unreachable_mirror(
-    script: ModuleType, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unreachable_mirror(script: ModuleType, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(["--mirror", place, "--to", str(tmp_path)], wanted(script)) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "A/one.csv" in error
 
 
-def test_says_what_is_not_public(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_says_what_is_not_public(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(["--to", str(tmp_path)], []) == 0
     told = capsys.readouterr().out
     for name in ("orionw/RedditHumorDetection", "skgabriel/mrf-modeling", "SALT-NLP/LLMs_for_CSS"):

@@ -31,7 +31,12 @@ class StudyProgressBar(TQDMProgressBar):
         """Does not count batches."""
 
     def on_predict_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any, **kwargs: Any  # noqa: ANN401
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
         """Counts the documents of a batch."""
         if self._bar is not None:

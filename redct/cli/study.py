@@ -182,14 +182,15 @@ class StudyCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Saves the best classifier for transformers too, and says where everything lies."""
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        if not self.trainer.is_global_zero or not best:
+        keeper = self.trainer.checkpoint_callback
+        if not self.trainer.is_global_zero or not isinstance(keeper, ModelCheckpoint) or not keeper.best_model_path:
             return
+        best, score = keeper.best_model_path, keeper.best_model_score
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
         model = EdgeClassifier.load_from_checkpoint(best, map_location="cpu", weights_only=True)
         folder = self.folder / "checkpoints" / "best"
         model.save_huggingface(folder, self.study.max_length)
-        print(f"best checkpoint: {best} (val_loss {float(self.trainer.checkpoint_callback.best_model_score):.4f})")
+        print(f"best checkpoint: {best} (val_loss {score:.4f})")
         print(f"for transformers: {folder}")
 
     def before_test(self) -> None:
@@ -221,6 +222,12 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    advice = ("does not have many workers", "smaller than the logging interval", "infer the batch indices", "LeafSpec", "Be aware that when")
+    advice = (
+        "does not have many workers",
+        "smaller than the logging interval",
+        "infer the batch indices",
+        "LeafSpec",
+        "Be aware that when",
+    )
     for message in (f".*{part}.*" for part in advice):
         warnings.filterwarnings("ignore", message=message)

@@ -47,9 +47,7 @@ def confusion(gold: npt.ArrayLike, predicted: npt.ArrayLike, n_labels: int) -> n
         raise ValueError(f"gold {true.shape} and predicted {guess.shape}: expected one label per document")
     for name, values, lowest in (("gold", true, 0), ("predicted", guess, -1)):
         if values.size and not (lowest <= values.min() and values.max() < n_labels):
-            raise ValueError(
-                f"{name}: found {values.min()} to {values.max()}, expected {lowest} to {n_labels - 1}"
-            )
+            raise ValueError(f"{name}: found {values.min()} to {values.max()}, expected {lowest} to {n_labels - 1}")
     cells = true * (n_labels + 1) + np.where(guess < 0, n_labels, guess)
     return np.bincount(cells, minlength=n_labels * (n_labels + 1)).reshape(n_labels, n_labels + 1)
 
@@ -110,9 +108,7 @@ def evaluate(
         ValueError: When lengths differ or an index is out of range.
     """
     if resamples < 1 or not 0 < level < 1:
-        raise InputError(
-            f"found resamples {resamples} and level {level}, expected 1 or more and a level in (0, 1)"
-        )
+        raise InputError(f"found resamples {resamples} and level {level}, expected 1 or more and a level in (0, 1)")
     observed = confusion(gold, predicted, n_labels)
     if observed.sum() == 0:
         raise InputError("evaluation: found no document with a gold label, expected at least one")

@@ -90,9 +90,7 @@ class Ledger:
             # isolation_level=None: transactions begin and end only where _transaction says so.
             self._connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
         except sqlite3.OperationalError as error:
-            raise InputError(
-                f"{path}: found a file that cannot be opened ({error}), expected a ledger"
-            ) from error
+            raise InputError(f"{path}: found a file that cannot be opened ({error}), expected a ledger") from error
         try:
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._prepare_schema()
@@ -129,9 +127,7 @@ class Ledger:
         recorded = _canonical(parameters)
         with self._transaction():
             if self.round(parameters) is not None:
-                raise InputError(
-                    f"{self.path}: found a round with the parameters {recorded}, expected none yet"
-                )
+                raise InputError(f"{self.path}: found a round with the parameters {recorded}, expected none yet")
             insert = "INSERT INTO rounds (parameters, recorded_at) VALUES (?, ?)"
             number = self._connection.execute(insert, (recorded, _now())).lastrowid
             if number is None:
@@ -157,8 +153,7 @@ class Ledger:
         for document in answers:
             if document not in chosen:
                 raise InputError(
-                    f"{self.path}: found an answer to {document!r}, "
-                    f"expected a document chosen in round {round.number}"
+                    f"{self.path}: found an answer to {document!r}, expected a document chosen in round {round.number}"
                 )
         now = _now()
         with self._transaction():
@@ -213,8 +208,7 @@ class Ledger:
             tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if version != 0 or tables:
                 raise InputError(
-                    f"{self.path}: found schema version {version}, "
-                    f"expected a ledger of schema version {SCHEMA_VERSION}"
+                    f"{self.path}: found schema version {version}, expected a ledger of schema version {SCHEMA_VERSION}"
                 )
             for statement in (*_TABLES, *_GUARDS):
                 self._connection.execute(statement)
@@ -224,9 +218,7 @@ class Ledger:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _read_round(self, number: int) -> Round:
-        (parameters,) = self._connection.execute(
-            "SELECT parameters FROM rounds WHERE number = ?", (number,)
-        ).fetchone()
+        (parameters,) = self._connection.execute("SELECT parameters FROM rounds WHERE number = ?", (number,)).fetchone()
         rows = self._connection.execute(
             "SELECT document, inclusion FROM eligible WHERE round = ? AND chosen = 1 ORDER BY asking_order",
             (number,),
@@ -245,9 +237,7 @@ def _rows(ids: Sequence[str], choice: Choice) -> list[tuple[str, float, int, int
     if len(choice.inclusion) != len(ids) or len(set(chosen)) != len(chosen):
         raise ValueError(f"choice: expected distinct positions, and a probability per document ({len(ids)})")
     if chosen and not (min(chosen) >= 0 and max(chosen) < len(ids)):
-        raise ValueError(
-            f"choice: found positions {min(chosen)} to {max(chosen)}, expected 0 to {len(ids) - 1}"
-        )
+        raise ValueError(f"choice: found positions {min(chosen)} to {max(chosen)}, expected 0 to {len(ids) - 1}")
     place = {position: order for order, position in enumerate(chosen)}
     return [
         (document, float(pi), int(position in place), place.get(position))
@@ -256,9 +246,7 @@ def _rows(ids: Sequence[str], choice: Choice) -> list[tuple[str, float, int, int
 
 
 def _canonical(parameters: Mapping[str, JSON]) -> str:
-    return json.dumps(
-        dict(parameters), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return json.dumps(dict(parameters), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _now() -> str:

@@ -158,9 +158,7 @@ STRATEGIES: Final[dict[str, Callable[[npt.ArrayLike, npt.ArrayLike, int, int, in
 }
 
 
-def choose(
-    strategy: str, label: npt.ArrayLike, margin: npt.ArrayLike, n_labels: int, n: int, seed: int
-) -> Choice:
+def choose(strategy: str, label: npt.ArrayLike, margin: npt.ArrayLike, n_labels: int, n: int, seed: int) -> Choice:
     """Chooses documents by the strategy of that name.
 
     Args:

@@ -15,6 +15,7 @@ from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.labeler import Labeler
 from redct.hub.store import LabelRow
+from redct.sources import Source
 
 BATCH = 1000
 
@@ -23,7 +24,7 @@ class ImportedLabels(Labeler):
     """Takes labels from a file instead of asking a model.
 
     Args:
-        path: CSV, TSV, JSONL or Parquet file with a row per document, or several, comma-separated in order.
+        path: CSV, TSV, JSONL or Parquet files with a row per document.
         label_column: Column with the label, as the task or its gold values name it.
         probs_column: Column with the probabilities: a list in the order of the task's labels, or an object
             label -> probability; without it the labels are hard.
@@ -31,29 +32,27 @@ class ImportedLabels(Labeler):
     """
 
     def __init__(
-        self, path: str, label_column: str, probs_column: str | None = None, id_column: str = "id"
+        self, path: Source | list[Source], label_column: str, probs_column: str | None = None, id_column: str = "id"
     ) -> None:
         super().__init__()
-        self.path, self.label_column = path, label_column
+        self.paths = [path] if isinstance(path, str) else list(path)
+        self.label_column = label_column
         self.probs_column, self.id_column = probs_column, id_column
         self._records: dict[str, tuple[int, Any, Any]] = {}
 
     def source_fingerprint(self) -> dict[str, Any]:
         """Returns the file's name and columns."""
         columns = {"label_column": self.label_column, "probs_column": self.probs_column}
-        return {"path": ",".join(Path(p).name for p in self._paths()), **columns, "seed": self.seed}
-
-    def _paths(self) -> list[str]:
-        return [part.strip() for part in self.path.split(",")]
+        return {"path": [Path(path).name for path in self.paths], **columns, "seed": self.seed}
 
     def setup(self, stage: str) -> None:
         """Reads the file."""
-        for path in self._paths():
+        for path in self.paths:
             table = _read(path)
             wanted = [self.id_column, self.label_column, *([self.probs_column] if self.probs_column else [])]
             for column in wanted:
                 if column not in table:
-                    raise InputError(f"{path}: no column {column!r}; expected one of {', '.join(table)}")
+                    raise InputError(f"{path}: no column {column!r}; expected one of {', '.join(map(str, table))}")
             probs = table[self.probs_column] if self.probs_column else [None] * len(table)
             triples = zip(table[self.id_column], table[self.label_column], probs, strict=True)
             for row, (document_id, label, distribution) in enumerate(triples, 1):
@@ -76,8 +75,8 @@ class ImportedLabels(Labeler):
     def _row(self, document_id: str) -> LabelRow:
         row, label, distribution = self._records.get(document_id, (0, None, None))
         if _absent(label) and _absent(distribution):
-            return LabelRow(document_id, source="imported", error=f"no label in {self.path}")
-        where = f"{self.path}: row {row}, id {document_id!r}"
+            return LabelRow(document_id, source="imported", error=f"no label in {', '.join(self.paths)}")
+        where = f"{', '.join(self.paths)}: row {row}, id {document_id!r}"
         if _absent(distribution):
             probs = np.zeros(len(self.task.labels))
             probs[self._position(label, where)] = 1.0

@@ -98,4 +98,3 @@ class Labeler(L.LightningModule):
     @abstractmethod
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> list[LabelRow]:  # noqa: ANN401
         """Labels one batch."""
-

@@ -152,7 +152,7 @@ class LocalLabeler(Labeler):
         assert self._encoder is not None
         budget = self.tokens_per_batch or (2048 if self.llm.device.type == "cpu" else 16384)
         batches = PromptBatches(self.my_share(), self._encoder, budget)
-        return DataLoader(batches, batch_size=None, collate_fn=_unchanged)
+        return DataLoader(batches, batch_size=None, collate_fn=_unchanged)  # type: ignore[arg-type]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401
         """Leaves the batch alone: it holds no tensors."""

@@ -190,9 +190,7 @@ class LabelStore:
         except OSError:
             temporary.unlink(missing_ok=True)  # a full disk leaves nothing half-written
             raise
-        _write_json(
-            path.with_suffix(".json"), {"rows": len(rows), "sha256": digest, "fingerprint": _hash(fingerprint)}
-        )
+        _write_json(path.with_suffix(".json"), {"rows": len(rows), "sha256": digest, "fingerprint": _hash(fingerprint)})
         return path
 
     def finish(self, **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value

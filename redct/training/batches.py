@@ -1,5 +1,6 @@
 """Which documents form a batch on which process."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,9 +22,7 @@ class TrainingBatches(Sampler[list[int]]):
         world_size: Number of processes.
     """
 
-    def __init__(
-        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
         self.epoch = 0
@@ -34,14 +33,14 @@ class TrainingBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Returns the number of batches of one process in one epoch."""
-        return -(-len(self.lengths) // (self.batch_size * self.world_size))
+        return math.ceil(len(self.lengths) / (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yields the positions of each batch."""
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.lengths))
         wide = self.batch_size * self.world_size
-        batches: list[np.ndarray] = []  # type: ignore[type-arg]
+        batches: list[np.ndarray] = []
         for start in range(0, len(order), wide * GROUP):
             group = order[start : start + wide * GROUP]
             group = group[np.argsort(self.lengths[group], kind="stable")]

@@ -248,9 +248,7 @@ class LabeledTextDataModule(L.LightningDataModule):
         target = np.eye(len(index), dtype=np.float32)[label]
         return Part(known, target, label, np.ones(len(known), dtype=np.float32), ["gold"] * len(known))
 
-    def _answers(
-        self, documents: Sequence[Document], table: LabelTable
-    ) -> tuple[dict[int, int], Mapping[str, float]]:
+    def _answers(self, documents: Sequence[Document], table: LabelTable) -> tuple[dict[int, int], Mapping[str, float]]:
         """Returns the experts' answers by position, and the inclusion probability of each answered id."""
         if self.experts is None or self.experts.budget == 0:
             return {}, {}

@@ -67,9 +67,7 @@ def build_targets(
     expert = np.zeros(n, dtype=bool)
     for position, answer in answers.items():
         if not (0 <= position < n and 0 <= answer < k):
-            raise ValueError(
-                f"answers: found {position}: {answer}, expected position below {n}, label below {k}"
-            )
+            raise ValueError(f"answers: found {position}: {answer}, expected position below {n}, label below {k}")
         label[position] = answer
         expert[position] = True
     keep = np.flatnonzero(label >= 0)
@@ -110,9 +108,7 @@ def choose_validation(
     labels = np.asarray(label, dtype=np.int64)
     is_expert = np.array([s == "expert" for s in source], dtype=bool)
     if labels.shape != is_expert.shape:
-        raise ValueError(
-            f"found {labels.shape} labels and {is_expert.shape} sources, expected one per target"
-        )
+        raise ValueError(f"found {labels.shape} labels and {is_expert.shape} sources, expected one per target")
     n_expert = round(share * int(is_expert.sum()))
     use_expert = n_expert >= max(min_expert, 1)
     pool = np.flatnonzero(is_expert if use_expert else ~is_expert)
@@ -148,9 +144,7 @@ def _llm_rows(table: LabelTable, label: npt.NDArray[np.int64], kind: TargetKind)
     return expit
 
 
-def _expert_rows(
-    label: npt.NDArray[np.int64], k: int, kind: TargetKind, eps: float
-) -> npt.NDArray[np.float64]:
+def _expert_rows(label: npt.NDArray[np.int64], k: int, kind: TargetKind, eps: float) -> npt.NDArray[np.float64]:
     if kind == "hard":
         return _spread(label, k, on=1.0, elsewhere=0.0)
     if kind == "soft":
@@ -162,9 +156,7 @@ def _spread(label: npt.NDArray[np.int64], k: int, on: float, elsewhere: float) -
     return np.where(label[:, None] == np.arange(k), on, elsewhere)
 
 
-def _proportional(
-    counts: npt.NDArray[np.int64], limits: npt.NDArray[np.int64], n: int
-) -> npt.NDArray[np.int64]:
+def _proportional(counts: npt.NDArray[np.int64], limits: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     """Divides n in proportion to the counts by largest remainders, none above its limit."""
     quota = n * counts / max(int(counts.sum()), 1)
     sizes = np.minimum(np.floor(quota).astype(np.int64), limits)

@@ -18,10 +18,7 @@ def labels(seed: int, n: int, k: int, skill: float = 0.6) -> tuple[np.ndarray, n
 
 
 def by_sklearn(gold: np.ndarray, predicted: np.ndarray, k: int) -> dict[str, float]:
-    f1 = {
-        a: f1_score(gold, predicted, labels=range(k), average=a, zero_division=0)
-        for a in ("macro", "weighted")
-    }
+    f1 = {a: f1_score(gold, predicted, labels=range(k), average=a, zero_division=0) for a in ("macro", "weighted")}
     return {
         "accuracy": accuracy_score(gold, predicted),
         "macro_f1": f1["macro"],

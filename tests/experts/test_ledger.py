@@ -139,9 +139,7 @@ def test_another_schema_is_refused_and_left_alone(tmp_path: Path, version: int) 
         connection.execute("CREATE TABLE other (x)")
         connection.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
-    with pytest.raises(
-        InputError, match=f"found schema version {version}, expected a ledger of schema version 1"
-    ):
+    with pytest.raises(InputError, match=f"found schema version {version}, expected a ledger of schema version 1"):
         Ledger(path)
     assert path.read_bytes() == before
 

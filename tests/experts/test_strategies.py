@@ -45,9 +45,7 @@ def test_allocation_on_paper() -> None:
 
 @settings(deadline=None)
 @given(class_sizes, st.integers(0, 200), st.integers(0, 10**6), st.booleans())
-def test_margin_picks_the_lowest_margins_of_each_class(
-    sizes: list[int], n: int, seed: int, ties: bool
-) -> None:
+def test_margin_picks_the_lowest_margins_of_each_class(sizes: list[int], n: int, seed: int, ties: bool) -> None:
     label, margin = corpus(sizes, seed, ties)
     n_labels = len(sizes) - 1
     choice = strategies.margin(label, margin, n_labels, n, seed)
@@ -120,9 +118,7 @@ def test_margins_too_large_for_exp_still_count() -> None:
         for shift in (0, 5000)
     )
     np.testing.assert_allclose(near, far)
-    np.testing.assert_allclose(
-        strategies.margin_randomised(label, np.full(4, np.inf), 2, 1, 0).inclusion, 0.25
-    )
+    np.testing.assert_allclose(strategies.margin_randomised(label, np.full(4, np.inf), 2, 1, 0).inclusion, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +185,7 @@ def test_random_draws_exactly_n_with_equal_probability() -> None:
     choice = strategies.random(40, 10, 0)
     assert len(set(choice.chosen.tolist())) == 10
     assert (choice.inclusion == 0.25).all()
-    counts = np.bincount(
-        np.concatenate([strategies.random(40, 10, s).chosen for s in range(4000)]), minlength=40
-    )
+    counts = np.bincount(np.concatenate([strategies.random(40, 10, s).chosen for s in range(4000)]), minlength=40)
     assert np.abs(counts - 1000).max() < 4.5 * np.sqrt(4000 * 0.25 * 0.75)
     assert strategies.random(0, 5, 0).chosen.tolist() == []
 

@@ -92,9 +92,7 @@ def test_ranks_write_at_the_same_time(tmp_path) -> None:
     store = LabelStore(tmp_path)
     store.begin(PRINT, LABELS)
     threads = [
-        threading.Thread(
-            target=lambda r=rank: [store.write_part([row(100 * r + n)], rank=r) for n in range(20)]
-        )
+        threading.Thread(target=lambda r=rank: [store.write_part([row(100 * r + n)], rank=r) for n in range(20)])
         for rank in range(4)
     ]
     for thread in threads:

@@ -1,15 +1,13 @@
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from redct.training.losses import cross_entropy
 
 
 @pytest.fixture
 def logits() -> torch.Tensor:
-    return torch.randn(
-        8, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True
-    )
+    return torch.randn(8, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
 
 
 @pytest.fixture

@@ -66,9 +66,7 @@ def test_soft_targets_are_distributions(table: LabelTable) -> None:
 
 def test_default_expert_row_is_that_of_red_ct_for_three_labels(table: LabelTable) -> None:
     for kind in ("soft", "expit"):
-        np.testing.assert_allclose(
-            build_targets(table, {0: 2}, kind).probs[0], [0.0001, 0.0001, 0.9998], rtol=1e-6
-        )
+        np.testing.assert_allclose(build_targets(table, {0: 2}, kind).probs[0], [0.0001, 0.0001, 0.9998], rtol=1e-6)
 
 
 def test_expit_targets_are_those_of_red_ct(table: LabelTable) -> None:
