@@ -49,7 +49,7 @@ def _show(name: str, columns: Columns, rows: int) -> None:
     for column, values in columns.items():
         filled = [value for value in values if value]
         counts = Counter(filled)
-        common = ", ".join(f"{value[:30]!r} {count}" for value, count in counts.most_common(3))
+        common = ", ".join(f"{value[:20]!r} {count}" for value, count in counts.most_common(3))
         lines.append([column, str(len(filled)), str(len(counts)), common if len(counts) <= MOST_LABELS else ""])
     show_table(f"{name}: {rows:,} rows", ["column", "filled", "distinct", "most common"], lines)
 

@@ -13,7 +13,8 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """Prints a table; the first column is text, the others are figures."""
     table = Table()
     for n, name in enumerate(header):
-        table.add_column(name, justify="left" if n == 0 else "right", no_wrap=n > 0)
+        short = all(len(row[n]) <= 30 for row in rows)
+        table.add_column(name, justify="left" if n == 0 else "right", no_wrap=short)
     for row in rows:
         table.add_row(*map(escape, row))
     # In a log file, too narrow a guess would break the figures.

@@ -130,7 +130,7 @@ def _read(path: str) -> pd.DataFrame:
         raise InputError(f"{path}: no such file, expected labels to import")
     try:
         if path.endswith((".jsonl", ".jsonl.gz")):
-            return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+            return pd.read_json(path, lines=True, dtype=False)
         if path.endswith(".parquet"):
             return pd.read_parquet(path)
         separator = "\t" if ".tsv" in Path(path).name else ","

@@ -113,7 +113,7 @@ class EdgeClassifier(L.LightningModule):
         try:
             if fresh:
                 model = AutoModelForSequenceClassification.from_pretrained(
-                    path, num_labels=len(self.labels), dtype=torch.float32, **names
+                    path, num_labels=len(self.labels), dtype=torch.float32, ignore_mismatched_sizes=True, **names
                 )
             else:
                 config = AutoConfig.from_pretrained(path, num_labels=len(self.labels), **names)
