@@ -6,9 +6,13 @@
 set -euo pipefail
 study="$1" train="$2" test="$3"
 shift 3
+raw="$(realpath -m "${REDCT_RAW:-$(dirname "${BASH_SOURCE[0]}")/../data}")"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ ! -e "$raw/$train" ]]; then
+    echo "$raw/$train: no such file; get it with scripts/download_data.py or name its folder with REDCT_RAW" >&2
+    exit 2
+fi
 
-raw="${REDCT_RAW:-data}"
 [[ "$test" == 0.* ]] || test="$raw/$test"
 options=(--config "configs/$study.yaml" --data.train "$raw/$train" --data.test "$test" --data.predict both)
 root="runs/$study"

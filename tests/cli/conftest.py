@@ -33,7 +33,7 @@ def write_corpus(path: Path, n: int, start: int = 0, labels: bool = True) -> Pat
         row = {"id": f"d{i}", "text": f"post {i} {words[i % 4]} {words[(i // 3) % 4]}", "stance": gold}
         row["target"] = "tea" if i % 2 else "coffee"
         if labels:
-            probs = {label: 0.1 for label in LABELS}
+            probs = dict.fromkeys(LABELS, 0.1)
             said = gold if i % 5 else LABELS[(i + 1) % 3]
             probs[said] = 0.8
             row |= {"llm_label": said, "llm_probs": probs}
