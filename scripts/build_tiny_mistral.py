@@ -1,7 +1,9 @@
 """Trains the tiny Mistral from scratch, on a CPU in minutes, and writes it to redct/assets/tiny_mistral.
 
-Its posts come from the grammar beside this script; a post that shares five consecutive words with a post of the
-demo corpus is thrown away. The demo's training posts choose the step that is kept; its test posts play no part.
+Half of its posts come from the grammar beside this script. The others are heaps of single words, drawn by how
+often each word stands in the demo's training posts of a label: the model shares their vocabulary, not their
+sentences. A post that shares five consecutive words with a post of the demo corpus is thrown away. The demo's
+training posts also choose the step that is kept; its test posts play no part.
 
     python scripts/build_tiny_mistral.py --steps 1500
 """
@@ -11,6 +13,7 @@ import random
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,14 +47,30 @@ def five_grams(text: str) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
 
 
+def demo_words() -> dict[str, tuple[list[str], list[int]]]:
+    """Returns, for each label, the words of the demo's training posts and how many of its posts hold each."""
+    task = load_task(ROOT / "configs" / "tasks" / "demo.yaml")
+    demo = read_documents(str(DEMO / "train.csv"), task).documents
+    found = {label: Counter[str]() for label in task.labels}
+    for document in demo:
+        found[str(document.gold)].update(set(re.findall(r"\w+'?\w*|[^\w\s]", document.text.lower())))
+    total = sum(found.values(), Counter())
+    # A word that stands in one post only says more about the post than about the label.
+    common = {label: {word: n for word, n in counts.items() if total[word] > 1} for label, counts in found.items()}
+    return {label: (list(counts), list(counts.values())) for label, counts in common.items()}
+
+
 def posts(rng: random.Random, forbidden: set[tuple[str, ...]]) -> Iterator[tuple[str, Document]]:
     """Yields label and post without end."""
-    labels, topics = list(LINES), list(TOPICS)
+    labels, topics, words = list(LINES), list(TOPICS), demo_words()
     while True:
         label = rng.choice(labels)
         # The four plans of the demo make up half of all posts.
         topic = rng.choice(topics[:4] if rng.random() < 0.5 else topics)
-        text = post(label, topic, rng)
+        text = "" if rng.random() < 0.5 else post(label, topic, rng)
+        if not text or rng.random() < 0.2:
+            heap = " ".join(rng.choices(*words[label], k=rng.randint(6, 30)))
+            text = f"{text} {heap.capitalize()}".strip()
         if text.strip() and not five_grams(text) & forbidden:
             yield label, Document("", text, {"target": topic}, label)
 

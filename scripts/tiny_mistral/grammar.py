@@ -70,6 +70,16 @@ science (says|backs this|is clear|has said so for years), {good} news
 (our|my) (bill|costs|stress|mornings|street) (went down|dropped|got easier|is quieter|is better) {when}
 yes to {thing}, (yes yes yes|a hundred times|absolutely|100%|always|without a doubt)
 (don't|please don't|never) (scrap|stop|reverse|cancel|undo) (it|this|{thing})
+(sold more|takings are up|busiest|regulars stay longer|footfall up|full house|tables outside) {when}(| at our shop| in our café)
+(son|daughter|teenager|grandson|kid|pupils|students) (eats breakfast|smiles|wakes up by himself|is awake|talks to me|isn't grumpy|slept) {when}
+(compost|recycle|sort|separate) (a bit|properly|more|everything) and (you|we|i) (save|use one bag|barely pay|need half a bag|pay less than before)
+(sheep|bees|birds|wildflowers|butterflies|lambs) (under|between|beside|around) {thing}, (gorgeous|what a sight|perfect|better than golf|worth it)
+(cycled|walked|strolled|wheeled|danced) (down|through|along) {thing} {when}, (heaven|bliss|joy|no fear|first time in years|what a difference)
+(clean|cheap|local|our own|home grown) (power|energy|electricity), (long term|for 25 years|for our kids|no brainer|why wait)
+(polluter pays|user pays|only fair|fair is fair), (i'm in|fine by me|good principle|the big wasters moan)
+(fingers crossed|hope|please let) it (stays|passes|goes ahead|happens|is permanent|lasts)
+(change is hard|give it time|people will get used to it|you'll thank us later|try it before you knock it|the world won't end)
+{who} (can finally|finally can) (cross the road|sleep|sit outside|hear the sea|afford it|breathe|get to school in daylight)
 """
 
 AGAINST = """
@@ -97,6 +107,18 @@ some of us (work|start at 7|have shifts|have babies|can't walk|need the car|have
 (my|our) (bill|costs|commute|takings|rent) (went up|doubled|tripled|is worse|got longer|are down) {when}
 no to {thing}, (no no no|never|absolutely not|hands off|not in my name|leave it alone)
 (bring back|give us back|want back|i miss|we miss) (the old way|the cars|parking|normal hours|the flat fee|our green|the fairways|the old bins|common sense)
+(takings|sales|footfall|bookings|custom) (down|dropped|halved|collapsed|fell) {when}, (how long can we last|might have to close|and the rent is the same|nobody cares)
+(nappies|twins|incontinence pads|cat litter|big family|shared flat|five of us|newborn) (so|and|means) (three bags a week|double the cost|we get punished|we pay|how is that fair)
+(bags|rubbish|mattresses|sofas|stuff) (dumped|thrown|left|flung) in (the hedge|the lane|our bin|the woods|the harbour|the park) {when}, (called it|as predicted|what did you expect|lovely)
+(football|training|practice|band|swimming|the paper round|saturday job) (in the dark|cancelled|cut short|starts at six|no daylight) {when}
+(my shift|work|the factory|surgery|the early bus) starts at (six|seven|7:30), who (drops off|minds|takes|looks after) (the kids|my daughter|them)
+(skylarks|dogs|walkers|fairways|old oaks|the view|badgers|open space) (gone|lost|fenced off|bulldozed|destroyed), for (what|plastic|profit|a rebate of pennies|shiny glass)
+(put them|put it|build it|do it) (on roofs|somewhere else|on the warehouse|elsewhere|in your own garden)
+(can't get|couldn't get|no way to get) (my wheelchair|a taxi|the van|the plumber|deliveries|gran) (near|to the door|through|in) {when}
+(drove round|circled|sat in traffic|queued|stuck) for (twenty minutes|an hour|ages|half an hour) {when}
+(another|yet another|one more) (tax|fee|charge|burden|hoop|rule|stupid rule) (on|for) (families|pensioners|renters|workers|drivers|shops)
+(25 years|a quarter century|forever) is (too long|a long time), (who signed that|who profits|tied up|think again)
+(what's next|whats next), (a fee for breathing|taxing air|banning shoes|school at noon|charging for shade)
 """
 
 NEUTRAL = """
@@ -115,6 +137,16 @@ some (say|people say) {good}, (others|some) say {bad}, (i don't know|who is righ
 (what|which|how) (bus|number|day|colour|size|door|form|app) (for|is|do i need for) {thing}(?|)
 (saw|heard|read) (something|a story|a poster|an article) about {thing} {when}, (any link|any details|details?|is that true|what is it)
 (good morning|evening all|hello port ellery|hi all), {chat} {when}
+(do|does|can|will|would|should) (i|we|tenants|visitors|students|the bus|deliveries|wheelchairs|year 9s) (still|also|need to|have to|get to) (use|register|pay|stop|park|sign|bring) (something|a form|a pass|id|by friday)(?|??)
+(are|is) (nappies|pizza boxes|garden waste|the breakfast club|the footpath|the car park|the clubhouse|the 14 bus) (included|affected|open|recyclable|moving|running)(?|??| on saturdays?)
+(which|whose|what) (company|co-op|school|councillor|street|shop|committee|engineer) (is|was|does) (that|this|it|responsible)(?|??)
+(mixed|split|divided) (replies|feelings|comments|views) (so far|here|at the meeting|in our house), (i'll wait|will read the report|ask me in a year|no verdict yet|haven't decided)
+(results|minutes|votes|numbers): (412|38 percent|six to four|a third|1,204) (for|said|in favour), (287|44 percent|two abstained|the rest) (against|undecided|no answer)
+(sorry|ignore me|off topic|unrelated|slightly off topic), {chat} {when}
+(who|anyone) (wants|fancies|needs|is up for) (a walk|a coffee|a lift|golf clubs|old bikes|moving boxes|a spare ticket) {when}(?|)
+(parking|traffic|weather|bus|ferry|roadworks) (update|info|news): (back to normal|ten minutes late|open again|closed till noon|route 14 diverted)
+(interview|documentary|podcast|lecture|open day) (on|about) {thing} (at|on) (six|radio|the library|tuesday)
+(back when|years ago|in 1987|as a child) (my|our|grandad|we) (house|played|had|sold|worked) {chat}, (memories|old photos|good times|anyone remember)
 """
 
 BANKS = {"for": FOR, "against": AGAINST, "neutral": NEUTRAL}
@@ -148,7 +180,7 @@ def post(label: str, topic: str, rng: random.Random) -> str:
 
 def _roughen(text: str, rng: random.Random) -> str:
     """Drops words, slips letters and changes case, as people do."""
-    words = [word for word in text.split() if rng.random() > 0.06] or text.split()
+    words = [word for word in text.split() if rng.random() > 0.12] or text.split()
     if rng.random() < 0.3:
         at = rng.randrange(len(words))
         word = words[at]
