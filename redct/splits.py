@@ -66,6 +66,9 @@ def read_splits(
     elif test is not None:
         held_out = read(test)
     validating = read(validation) if validation is not None else []
+    for name, part in (("train", documents), ("test", held_out), ("validation", validating)):
+        if part:
+            notes.append(f"data.{name}: {len(part):,} documents")
     for name, others in (("test", held_out), ("validation", validating)):
         check_ids_disjoint(documents, others)
         shared = overlap(documents, others)
