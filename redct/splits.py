@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from redct.assets import resolve_documents
-from redct.documents import Document, check_ids_disjoint, overlap, read_documents, split_documents
+from redct.documents import Document, check_ids_disjoint, overlap, read_documents, same_text, split_documents
 from redct.errors import InputError
 from redct.task import Task
 
@@ -72,9 +72,13 @@ def read_splits(
     for name, others in (("test", held_out), ("validation", validating)):
         check_ids_disjoint(documents, others)
         shared = overlap(documents, others)
-        if shared and "overlap" in drop:
+        if not shared:
+            continue
+        texts = len({same_text(document) for document in documents if document.id in shared})
+        found = f"{texts} texts of {len(shared)} training documents stand in {name} too"
+        if "overlap" in drop:
             documents = [document for document in documents if document.id not in shared]
-            notes.append(f"{len(shared)} training documents dropped: their text stands in {name} too")
-        elif shared:
-            notes.append(f"{len(shared)} training texts stand in {name} too; leave them out with data.drop: [overlap]")
+            notes.append(f"{found}: these documents are left out")
+        else:
+            notes.append(f"{found}; leave them out with data.drop: [overlap]")
     return Splits(documents, held_out, validating, notes)

@@ -101,23 +101,24 @@ def main(argv: Sequence[str] | None = None, files: Sequence[File] = FILES) -> in
     parser.add_argument("--to", type=Path, default=Path("data"), help="target folder (default: %(default)s)")
     options = parser.parse_args(argv)
     by_hand: list[File] = []
-    try:
-        for file in files:
-            source = address(file, options.mirror)
-            done = provide(file, options.to / file.path, source)
-            if done:
-                print(f"{options.to / file.path}: {done}")
-            else:
-                by_hand.append(file)
-    except DownloadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    failed = False
+    for file in files:
+        try:
+            done = provide(file, options.to / file.path, address(file, options.mirror))
+        except DownloadError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+            continue
+        if done:
+            print(f"{options.to / file.path}: {done}")
+        else:
+            by_hand.append(file)
     if by_hand:
         print("To be obtained by hand (free of charge, but without an address that surely serves these bytes):")
         for file in by_hand:
             print(f"  {options.to / file.path}\n    from {file.page}\n    sha256 {file.sha256}")
     print(NOT_PUBLIC)
-    return 0
+    return 2 if failed else 0
 
 
 def address(file: File, mirror: str | None) -> str | None:

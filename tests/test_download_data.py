@@ -94,7 +94,7 @@ def test_wrong_checksum_is_refused_and_deleted(
     assert error.count("\n") == 1
     assert hashlib.sha256(b"tampered").hexdigest() in error
     assert hashlib.sha256(b"A/one.csv").hexdigest() in error
-    assert [path for path in target.rglob("*") if path.is_file()] == []
+    assert [path.name for path in target.rglob("*") if path.is_file()] == ["two.txt"]
 
 
 def test_a_wrong_file_that_can_be_fetched_is_replaced(script: ModuleType, mirror: Path, tmp_path: Path) -> None:
@@ -125,9 +125,18 @@ def test_file_put_there_by_hand(script: ModuleType, tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize("place", ["http://127.0.0.1:1/", "/no/such/folder", "ftp://127.0.0.1/x"])
 def test_unreachable_mirror(script: ModuleType, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(["--mirror", place, "--to", str(tmp_path)], wanted(script)) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "A/one.csv" in error
+    first, second = capsys.readouterr().err.splitlines()
+    assert "A/one.csv" in first
+    assert "B/two.txt" in second
+
+
+def test_one_failure_does_not_hide_the_rest(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main(["--to", str(tmp_path)], wanted(script)) == 2
+    told = capsys.readouterr()
+    assert "localhost:1" in told.err
+    assert "https://example.org/page" in told.out
 
 
 def test_says_what_is_not_public(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,7 +121,7 @@ class EdgeClassifier(L.LightningModule):
         except (OSError, ValueError) as error:
             message = str(error).strip().splitlines()[0]
             raise InputError(f"model.encoder: cannot load {self.encoder!r}: {message}") from error
-        self.network = model
+        self.network = model.train()  # from_pretrained leaves dropout off, and Lightning keeps what it finds
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns logits (B, K) of a batch of token ids (B, T)."""
