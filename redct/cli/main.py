@@ -1,5 +1,6 @@
 """The entry point: a table of commands, each imported when it is called."""
 
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -24,6 +25,8 @@ COMMANDS = {
     "test": Command("redct.cli.study", "score the best checkpoint on held-out documents, beside the LLM"),
     "status": Command("redct.cli.status", "say what of a study is done, and the next command"),
 }
+
+_NO_TYPE_FITS = "Does not validate against any of the Union subtypes"
 
 HELP = "\n".join(
     [
@@ -80,7 +83,10 @@ def _one_line(error: Exception) -> str:
     cause = error.__cause__ or error.__context__
     while cause is not None and not isinstance(cause, RedctError):
         cause = cause.__cause__ or cause.__context__
-    return " ".join(str(cause or error).split())
+    message = " ".join(str(cause or error).split())
+    # Of all the types that an option may have, jsonargparse says why each did not fit; the first is the one meant.
+    meant = re.match(rf"(.*?): {_NO_TYPE_FITS} .*? Errors: - (.*?) - Expected a <class 'NoneType'>", message)
+    return f"{meant[1]}: {meant[2]}" if meant else message
 
 
 def _refuse(message: str) -> int:

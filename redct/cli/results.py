@@ -1,6 +1,5 @@
 """What predict and test tell at their end."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from redct.documents import Document
 from redct.errors import InputError
 from redct.evidence import confusion, evaluate, majority
 from redct.evidence.evaluation import Interval
+from redct.files import write_json
 from redct.hub.store import LabelStore
 from redct.task import Task
 
@@ -66,7 +66,7 @@ def show_test(
         # Rows are gold labels, columns what was said; the last column is "no label".
         "confusion": {name: confusion(gold, said, k).tolist() for name, said in raters.items()},
     }
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(path, result)
     print(f"metrics: {path}")
 
 

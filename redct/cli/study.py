@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -33,6 +34,8 @@ TRAINER_DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0,
 
 def run(args: Sequence[str]) -> None:
     """Runs predict, fit, validate or test."""
+    if len(args) == 1:
+        raise InputError(f"redct {args[0]}: found no study, expected --config STUDY.yaml")
     _quiet()
     # Lightning re-executes sys.argv for the other processes of DDP, so it must be left to read it itself.
     StudyCLI(args=None if list(args) == sys.argv[1:] else list(args))
@@ -133,7 +136,10 @@ class StudyCLI(LightningCLI):
         if config.get("logger") is None:
             kwargs["logger"] = CSVLogger(self.folder, name="logs") if self.subcommand == "fit" else False
         ours = [callback for callback in self._callbacks() if not any(type(callback) is type(g) for g in given)]
-        return super().instantiate_trainer(**kwargs, callbacks=[*given, *ours])
+        try:
+            return super().instantiate_trainer(**kwargs, callbacks=[*given, *ours])
+        except (MisconfigurationException, ValueError) as error:
+            raise InputError(f"trainer: {error}") from error
 
     def _callbacks(self) -> list[Callback]:
         silent = self._get(self.config_init, "trainer").get("enable_progress_bar") is False

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from redct import __version__
 from redct.errors import InputError
+from redct.files import whole, write_json
 
 SCHEMA = pa.schema(
     [
@@ -151,9 +151,8 @@ class LabelStore:
         """Writes the manifest of a new store; checks that of an old one. To be called by one process."""
         self.check(fingerprint)
         if not self.manifest_path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
             manifest = {"redct": __version__, "labels": list(labels), "fingerprint": fingerprint, "complete": False}
-            _write_json(self.manifest_path, manifest)
+            write_json(self.manifest_path, manifest)
 
     def ids(self) -> set[str]:
         """Returns the ids of all documents that have a row."""
@@ -180,17 +179,11 @@ class LabelStore:
         fingerprint = self.manifest()["fingerprint"]
         taken = [int(p.name.split("-")[2].split(".")[0]) for p in self.folder.glob(f"part-{rank:05d}-*")]
         path = self.folder / f"part-{rank:05d}-{max(taken, default=-1) + 1:06d}.parquet"
-        temporary = path.with_suffix(".tmp")
         columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-        try:
+        with whole(path) as temporary:
             pq.write_table(pa.table(columns, schema=SCHEMA), temporary)
-            _sync(temporary)
             digest = _sha256(temporary)
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)  # a full disk leaves nothing half-written
-            raise
-        _write_json(path.with_suffix(".json"), {"rows": len(rows), "sha256": digest, "fingerprint": _hash(fingerprint)})
+        write_json(path.with_suffix(".json"), {"rows": len(rows), "sha256": digest, "fingerprint": _hash(fingerprint)})
         return path
 
     def finish(self, **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
@@ -206,7 +199,7 @@ class LabelStore:
         parts = {path.name: {"rows": side["rows"], "sha256": side["sha256"]} for path, side in self._parts()}
         counts = {"documents": rows, "errors": errors, "labels": {name: labels[name] for name in manifest["labels"]}}
         manifest |= {"complete": True, "counts": counts, "parts": parts, **facts}
-        _write_json(self.manifest_path, manifest)
+        write_json(self.manifest_path, manifest)
         return manifest
 
     def read(self, labels: Sequence[str]) -> LabelTable:
@@ -269,18 +262,6 @@ def _hash(value: object) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    _sync(temporary)
-    temporary.replace(path)
 
 
 def _short(value: object) -> str:

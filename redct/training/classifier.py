@@ -24,6 +24,7 @@ from transformers import get_linear_schedule_with_warmup as linear_schedule
 
 from redct.assets import resolve_model
 from redct.errors import InputError
+from redct.files import whole
 from redct.training.losses import cross_entropy
 
 Batch = Mapping[str, Tensor]
@@ -201,7 +202,8 @@ class EdgeClassifier(L.LightningModule):
         """
         if not isinstance(self.network, nn.Module):
             raise InputError("EdgeClassifier: nothing to save before it is trained or loaded")
-        self.network.save_pretrained(folder)
         tokenizer = load_tokenizer(self.encoder)
         tokenizer.model_max_length = max_length
-        tokenizer.save_pretrained(folder)
+        with whole(Path(folder)) as temporary:
+            self.network.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)

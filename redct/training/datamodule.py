@@ -22,6 +22,7 @@ from redct.assets import resolve_documents, resolve_model
 from redct.documents import Document, read_documents
 from redct.errors import InputError
 from redct.experts import Experts, Ledger, Round, choose_documents
+from redct.files import whole
 from redct.hub.store import LabelStore, LabelTable
 from redct.sources import Source
 from redct.splits import Splits, read_splits
@@ -305,7 +306,8 @@ class LabeledTextDataModule(L.LightningDataModule):
             columns["label"] += [self.task.labels[k] for k in part.label]
             columns["target"] += part.target.tolist()
             columns["weight"] += part.weight.tolist()
-        pq.write_table(pa.table(columns), self.folder / "targets.parquet")
+        with whole(self.folder / "targets.parquet") as temporary:
+            pq.write_table(pa.table(columns), temporary)
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Returns shuffled batches, grouped by length."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from datasets import Dataset, disable_progress_bars, load_from_disk
 
 from redct.documents import Document
+from redct.files import whole
 
 LENGTH_QUANTILE = 0.99  # longer documents are cut: one long text must not set everybody's memory
 
@@ -45,11 +45,9 @@ def tokenise(tokenizer: Any, documents: Sequence[Document], max_length: int, cac
     if not folder.exists():
         truncation = "only_first" if any(document.context for document in documents) else True
         encoded = tokenizer(**pairs(documents), truncation=truncation, max_length=max_length)
-        temporary = folder.with_suffix(".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
         disable_progress_bars()
-        Dataset.from_dict(dict(encoded)).save_to_disk(str(temporary))
-        temporary.replace(folder)
+        with whole(folder) as temporary:
+            Dataset.from_dict(dict(encoded)).save_to_disk(str(temporary))
     dataset = load_from_disk(str(folder))
     assert isinstance(dataset, Dataset)
     return dataset
