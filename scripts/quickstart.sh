@@ -29,7 +29,7 @@ Everything lies under runs/quickstart:
   metrics.json       the table above
 
 Try next:
+  .venv/bin/redct init YOUR.csv                    a codebook and a study for your own corpus
+  mkdir -p runs/hard && cp -r runs/quickstart/labels runs/hard/     hard labels instead of soft ones:
   .venv/bin/redct fit --config configs/quickstart.yaml --data.targets hard --trainer.default_root_dir runs/hard
-      (after copying runs/quickstart/labels to runs/hard/labels)
-  .venv/bin/redct init YOUR.csv      a codebook and a study for your own corpus
 NEXT

@@ -109,18 +109,19 @@ class ImportedLabels(Labeler):
             raise InputError(f"{where}: unknown label {str(label)!r}; expected one of {choices}") from None
 
     def _distribution(self, value: object, where: str) -> np.ndarray[Any, Any]:
-        if isinstance(value, str):
-            value = json.loads(value)
         probs = np.zeros(len(self.task.labels))
-        if isinstance(value, Mapping):
-            for label, p in value.items():
-                probs[self._position(label, where)] += 0.0 if p is None else float(p)
-        elif len(value) != len(probs):  # type: ignore[arg-type]
-            raise InputError(f"{where}: found {len(value)} probabilities, expected {len(probs)}")  # type: ignore[arg-type]
-        else:
-            probs[:] = np.asarray(value, dtype=float)
-        if not np.isfinite(probs).all() or probs.min() < 0 or probs.sum() <= 0:
-            raise InputError(f"{where}: {value} is no distribution; expected numbers >= 0, not all 0")
+        try:
+            given = json.loads(value) if isinstance(value, str) else value
+            if isinstance(given, Mapping):
+                for label, p in given.items():
+                    probs[self._position(label, where)] += 0.0 if p is None else float(p)
+            else:
+                probs = np.asarray(given, dtype=float)
+        except (TypeError, ValueError):
+            probs = np.array([])
+        size = len(self.task.labels)
+        if probs.shape != (size,) or not np.isfinite(probs).all() or probs.min() < 0 or not probs.any():
+            raise InputError(f"{where}: found {value} as probabilities; expected {size} numbers >= 0, not all 0")
         normalised: np.ndarray[Any, Any] = probs / probs.sum()
         return normalised
 

@@ -30,7 +30,7 @@ def suitable_length(tokenizer: Any, documents: Sequence[Document], limit: int) -
 
 
 def tokenise(tokenizer: Any, documents: Sequence[Document], max_length: int, cache: Path) -> Dataset:  # noqa: ANN401
-    """Tokenises documents, cutting the text but never the context.
+    """Tokenises documents; of text and context, the longer is cut.
 
     Args:
         tokenizer: The encoder's tokenizer.
@@ -43,8 +43,7 @@ def tokenise(tokenizer: Any, documents: Sequence[Document], max_length: int, cac
     """
     folder = cache / _fingerprint(tokenizer, documents, max_length)
     if not folder.exists():
-        truncation = "only_first" if any(document.context for document in documents) else True
-        encoded = tokenizer(**pairs(documents), truncation=truncation, max_length=max_length)
+        encoded = tokenizer(**pairs(documents), truncation="longest_first", max_length=max_length)
         disable_progress_bars()
         with whole(folder) as temporary:
             Dataset.from_dict(dict(encoded)).save_to_disk(str(temporary))

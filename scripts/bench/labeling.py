@@ -3,7 +3,7 @@
 The other way is RED-CT's: a prompt at a time, `generate` for one new token with its scores. Both run
 alternately in one process, on the same prompts, and the ratio is taken round by round.
 
-    python scripts/bench/labeling.py configs/stance.yaml FILE --documents 3000
+    python scripts/bench/labeling.py configs/tasks/stance.yaml FILE --documents 3000
 """
 
 import argparse

@@ -57,8 +57,11 @@ def test_ties_are_broken_by_the_seed(tmp_path) -> None:
     ("row", "message"),
     [
         ({"id": "d0", "label": "z"}, "unknown label 'z'"),
-        ({"id": "d0", "label": "a", "p": [0.5, 0.5]}, "found 2 probabilities, expected 3"),
-        ({"id": "d0", "label": "a", "p": [0, 0, 0]}, "is no distribution"),
+        ({"id": "d0", "label": "a", "p": [0.5, 0.5]}, "expected 3 numbers"),
+        ({"id": "d0", "label": "a", "p": [0, 0, 0]}, "expected 3 numbers >= 0, not all 0"),
+        ({"id": "d0", "label": "a", "p": [1, -1, 1]}, "expected 3 numbers"),
+        ({"id": "d0", "label": "a", "p": 0.5}, "found 0.5 as probabilities"),
+        ({"id": "d0", "label": "a", "p": "surely a"}, "found surely a as probabilities"),
     ],
 )
 def test_wrong_rows_are_named(tmp_path, row, message) -> None:
