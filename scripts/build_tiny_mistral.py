@@ -1,11 +1,11 @@
-"""Trains the tiny Mistral from scratch, on a CPU in minutes, and writes it to redct/assets/tiny_mistral.
+"""Trains the tiny Mistral from scratch, on a CPU in ten minutes, and writes it to redct/assets/tiny_mistral.
 
 Its posts come from the grammar beside this script, which was written after reading the demo's training posts: the
-themes and the words are theirs, the sentences are not. A post that shares five consecutive words with a post of the
-demo corpus is thrown away. The accuracy printed on the way is that on the demo's training posts; its
-test posts play no part.
+themes and many words are theirs, the sentences are not. A post that shares five consecutive words with a post of
+the demo corpus is thrown away. On the way it prints how well the model labels the demo's training posts; the test
+posts play no part.
 
-    python scripts/build_tiny_mistral.py --steps 1500
+    python scripts/build_tiny_mistral.py
 """
 
 import argparse
@@ -184,7 +184,7 @@ def forbidden_runs() -> set[tuple[str, ...]]:
 def main() -> None:
     """Builds tokenizer and model and saves both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--learning_rate", type=float, default=2e-3)
     parser.add_argument("--to", type=Path, default=TINY_MISTRAL)
     options = parser.parse_args()
