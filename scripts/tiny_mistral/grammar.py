@@ -83,7 +83,22 @@ def _clause(label: str, topic: str, rng: random.Random) -> str:
 
 
 def post(label: str, topic: str, rng: random.Random) -> str:
-    """Writes one post whose author takes the given stance."""
+    """Writes one post whose author takes the given stance: a heap of words, or one time in five whole clauses."""
+    return _heap(label, topic, rng) if rng.random() < 0.8 else _clauses(label, topic, rng)
+
+
+def _heap(label: str, topic: str, rng: random.Random) -> str:
+    """Throws words together, each from a clause of its own, some of them from clauses of any stance.
+
+    No clause can be learned by heart from such posts: the model has to weigh every word, and the fewer words
+    speak for the stance, the less certain it can be.
+    """
+    share = rng.uniform(0, 0.8)
+    stances = [rng.choice(list(LINES["general"])) if rng.random() < share else label for _ in range(rng.randint(5, 30))]
+    return " ".join(rng.choice(_clause(stance, topic, rng).split()) for stance in stances)
+
+
+def _clauses(label: str, topic: str, rng: random.Random) -> str:
     parts = [_clause(label, topic, rng) for _ in range(rng.choice([1, 2, 2, 3, 4]))]
     if label in OTHER and rng.random() < 0.15:  # a concession first; the author's own view has the last word
         joint = rng.choice(["but", "still", "and yet", "however"])
