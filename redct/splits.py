@@ -75,10 +75,10 @@ def read_splits(
         if not shared:
             continue
         texts = len({same_text(document) for document in documents if document.id in shared})
-        found = f"{texts} texts of {len(shared)} training documents stand in {name} too"
+        found = f"in {name} too: {texts} of the training texts ({len(shared)} documents)"
         if "overlap" in drop:
             documents = [document for document in documents if document.id not in shared]
-            notes.append(f"{found}: these documents are left out")
+            notes.append(f"{found}; left out of training")
         else:
             notes.append(f"{found}; leave them out with data.drop: [overlap]")
     return Splits(documents, held_out, validating, notes)

@@ -13,7 +13,9 @@ from redct.hub.labeler import Labeler
 class StudyProgressBar(TQDMProgressBar):
     """Shows documents per second and the time left while documents are labeled."""
 
-    _bar: "tqdm[Any] | None" = None
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=1 if sys.stdout.isatty() else 50)  # a log file needs no animation
+        self._bar: tqdm[Any] | None = None
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Opens the bar."""
@@ -24,7 +26,7 @@ class StudyProgressBar(TQDMProgressBar):
             desc=f"labeling{share}",
             unit=" documents",
             disable=self.is_disabled,
-            mininterval=0.1 if sys.stderr.isatty() else 10,  # a log file needs no animation
+            mininterval=0.1 if sys.stderr.isatty() else 10,
         )
 
     def on_predict_batch_start(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
