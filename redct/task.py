@@ -11,6 +11,7 @@ from typing import Any, Literal
 from redct.errors import InputError
 
 Layout = Literal["document_last", "text_first"]
+Choice = Literal["fixed", "random", "similar"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,30 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """How the LLM is asked.
+
+    Args:
+        system: A system message; models without one get it at the head of the prompt.
+        layout: `document_last` keeps the part that all prompts share in front; `text_first` is RED-CT's order.
+        shots: How many of the task's examples per label stand in the prompt; 0 asks without examples.
+        choice: Which ones: `fixed` the first of each label; `random` some drawn once; `similar` those most like
+            the document (cosine of TF-IDF over runs of 3 to 5 characters), the most similar last.
+        seed: Seed of the random choice.
+        template: A Jinja template of the whole user message, in place of redct's wording. It may use text, context
+            (field -> value), codebook, question, options, definitions (option -> text) and examples (each with
+            text, context and answer), and is rendered in a sandbox.
+    """
+
+    system: str = ""
+    layout: Layout = "document_last"
+    shots: int = 0
+    choice: Choice = "fixed"
+    seed: int = 1
+    template: str | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     """What is to be decided about a document.
 
@@ -58,7 +83,7 @@ class Task:
         definitions: What annotators are told about a label.
         question: The question put to the LLM; may name context fields in braces, such as {target}.
         examples: Labeled examples of the codebook.
-        layout: `document_last` keeps the part that all prompts share in front; `text_first` is RED-CT's order.
+        prompt: How the LLM is asked.
     """
 
     labels: list[str]
@@ -69,14 +94,15 @@ class Task:
     definitions: dict[str, str] = field(default_factory=dict)
     question: str = "Which label describes the text best?"
     examples: list[Example] = field(default_factory=list)
-    layout: Layout = "document_last"
+    prompt: Prompt = field(default_factory=Prompt)
 
     def __post_init__(self) -> None:
         """Checks the fields against each other.
 
         Raises:
             InputError: On fewer than two labels, an empty or duplicate label or verbalizer, a key that is no
-                label, a duplicate column, or a placeholder or example that does not fit the context fields.
+                label, a duplicate column, a placeholder or example that does not fit the context fields, or fewer
+            examples of a label than the prompt shall show.
         """
         if len(self.labels) < 2:
             raise InputError(f"task.labels: found {self.labels}, expected at least two labels")
@@ -89,6 +115,7 @@ class Task:
         self._check_question()
         for number, example in enumerate(self.examples, 1):
             self._check_example(f"task.examples, number {number}", example)
+        self._check_shots()
 
     def _check_columns(self) -> None:
         columns = self.columns
@@ -113,6 +140,17 @@ class Task:
                 f"{where}: found context fields {sorted(example.context)}, "
                 f"expected {sorted(self.columns.context)} (task.columns.context)"
             )
+
+    def _check_shots(self) -> None:
+        shots = self.prompt.shots
+        if shots < 0:
+            raise InputError(f"task.prompt.shots: found {shots}, expected 0 or more")
+        for label in self.labels:
+            count = sum(example.label == label for example in self.examples)
+            if count < shots:
+                raise InputError(
+                    f"task.prompt.shots: {shots} examples per label asked for, task.examples has {count} of {label!r}"
+                )
 
     def readings(self) -> list[str]:
         """Returns how each label reads in a prompt, in the order of the labels."""

@@ -26,7 +26,7 @@ from grammar import FILES, MARKS, TOPICS, post
 from redct.assets import DEMO, TINY_MISTRAL
 from redct.documents import Document, read_documents
 from redct.hub.prompts import PromptEncoder, messages
-from redct.hub.scoring import label_logprobs, left_pad
+from redct.hub.scoring import LabelScorer, left_pad
 from redct.task import Task, load_task
 
 ROOT = Path(__file__).parent.parent
@@ -124,12 +124,9 @@ def loss_of(model: MistralForCausalLM, prompts: list[list[int]], answers: list[l
 def judge(model: MistralForCausalLM, encoder: PromptEncoder, documents: list[Document]) -> tuple[float, float]:
     """Returns accuracy, and the chance that a right answer has a larger margin than a wrong one (AUROC)."""
     model.eval()
-    encoded = encoder.encode(documents)
-    rows = [
-        label_logprobs(model, [p.input_ids for p in encoded[i : i + 50]], encoder.labels)
-        for i in range(0, len(encoded), 50)
-    ]
-    scores = torch.cat(rows)
+    prompts = [prompt.input_ids for prompt in encoder.encode(documents)]
+    scorer = LabelScorer(model, encoder.labels)
+    scores = torch.cat([scorer.score(prompts[i : i + 50]) for i in range(0, len(prompts), 50)])
     gold = torch.tensor([encoder.task.index()[str(d.gold)] for d in documents])
     top = scores.topk(2).values
     margin, right = top[:, 0] - top[:, 1], scores.argmax(1) == gold

@@ -1,7 +1,7 @@
 import pytest
 
 from redct.errors import InputError
-from redct.task import Columns, Example, Task, load_task
+from redct.task import Columns, Example, Prompt, Task, load_task
 
 GOOD = {"labels": ["a", "b"]}
 
@@ -23,6 +23,8 @@ GOOD = {"labels": ["a", "b"]}
         ({"question": "About {target?"}, "task.question"),
         ({"examples": [Example("x", "c")]}, "number 1: 'c' is no label"),
         ({"examples": [Example("x", "a", {"t": "y"})]}, "context fields"),
+        ({"prompt": Prompt(shots=-1)}, "found -1"),
+        ({"prompt": Prompt(shots=1), "examples": [Example("x", "a")]}, "task.examples has 0 of 'b'"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(change, message) -> None:
@@ -46,7 +48,7 @@ def test_yaml_is_strict(tmp_path) -> None:
         ("labels: [a, b]\nlables: [c]\n", "lables"),
         ("labels: [a, b]\ncolumns: {txt: t}\n", "txt"),
         ("labels: a\n", "labels"),
-        ("labels: [a, b]\nlayout: sideways\n", "sideways"),
+        ("labels: [a, b]\nprompt: {layout: sideways}\n", "sideways"),
         ("columns: {text: t}\n", "labels"),
     ]:
         path.write_text(text)
@@ -57,5 +59,11 @@ def test_yaml_is_strict(tmp_path) -> None:
 
 
 def test_hash_depends_on_every_field() -> None:
-    changes = [{}, {"codebook": "x"}, {"question": "x"}, {"definitions": {"a": "x"}}, {"layout": "text_first"}]
+    changes = [
+        {},
+        {"codebook": "x"},
+        {"question": "x"},
+        {"definitions": {"a": "x"}},
+        {"prompt": Prompt(layout="text_first")},
+    ]
     assert len({Task(**{**GOOD, **change}).hash() for change in changes}) == len(changes)

@@ -16,7 +16,7 @@ from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.labeler import Labeler
 from redct.hub.prompts import Encoded, PromptEncoder
-from redct.hub.scoring import label_logprobs
+from redct.hub.scoring import LabelScorer, shared_length
 from redct.hub.store import LabelRow
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -25,10 +25,17 @@ WINDOW = 4096  # documents that are sorted by length together: enough to fill ba
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Prompts that are scored together, and documents that cannot be scored."""
+    """Prompts that are scored together, and documents that cannot be scored.
+
+    Attributes:
+        prompts: The prompts.
+        errors: Documents without a prompt, each with the reason.
+        shared: How many tokens the prompts begin with in common.
+    """
 
     prompts: list[Encoded]
     errors: list[Encoded]
+    shared: int = 0
 
 
 class PromptBatches(IterableDataset[PromptBatch]):
@@ -37,7 +44,7 @@ class PromptBatches(IterableDataset[PromptBatch]):
     Args:
         documents: The documents of this process.
         encoder: Makes prompts of them.
-        tokens_per_batch: The most tokens, padding included, in a batch.
+        tokens_per_batch: The most tokens in a batch, padding included, what all prompts begin with excluded.
     """
 
     def __init__(self, documents: Sequence[Document], encoder: PromptEncoder, tokens_per_batch: int) -> None:
@@ -51,15 +58,19 @@ class PromptBatches(IterableDataset[PromptBatch]):
             if errors:
                 yield PromptBatch([], errors)
             good = sorted((p for p in encoded if not p.error), key=lambda p: len(p.input_ids))
-            for batch in _within_budget(good, self.tokens_per_batch):
-                yield PromptBatch(batch, [])
+            shared = shared_length([prompt.input_ids for prompt in good])
+            for batch in _within_budget(good, shared, self.tokens_per_batch):
+                yield PromptBatch(batch, [], shared)
 
 
-def _within_budget(prompts: list[Encoded], tokens: int) -> Iterator[list[Encoded]]:
-    """Cuts prompts, sorted by length, into batches whose padded size stays within the budget."""
+def _within_budget(prompts: list[Encoded], shared: int, tokens: int) -> Iterator[list[Encoded]]:
+    """Cuts prompts, sorted by length, into batches whose padded size stays within the budget.
+
+    The shared tokens take no time but, as keys and values, memory: eight of them count as one.
+    """
     batch: list[Encoded] = []
     for prompt in prompts:
-        if batch and (len(batch) + 1) * len(prompt.input_ids) > tokens:
+        if batch and (len(batch) + 1) * (len(prompt.input_ids) - shared + shared // 8) > tokens:
             yield batch
             batch = []
         batch.append(prompt)
@@ -80,7 +91,8 @@ class LocalLabeler(Labeler):
         dtype: Type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.
         trust_remote_code: Whether to run Python code that comes with the model.
         device_map: auto spreads one model over all GPUs; needs --trainer.devices 1.
-        tokens_per_batch: Most tokens in a batch; by default 16384 on a GPU and 2048 on a CPU.
+        tokens_per_batch: Most tokens in a batch, padding included, what all prompts begin with excluded; by default
+            16384 on a GPU and 1024 on a CPU.
     """
 
     def __init__(
@@ -99,6 +111,7 @@ class LocalLabeler(Labeler):
         self.trust_remote_code, self.device_map = trust_remote_code, device_map
         self.tokens_per_batch = tokens_per_batch
         self._encoder: PromptEncoder | None = None
+        self._scorer: LabelScorer | None = None
 
     def source_fingerprint(self) -> dict[str, Any]:
         """Returns model, revision and dtype."""
@@ -113,7 +126,7 @@ class LocalLabeler(Labeler):
             )
 
     def configure_model(self) -> None:
-        """Loads tokenizer and weights, outside the module registry, so that no strategy touches them."""
+        """Loads tokenizer and weights; held by the scorer, outside the module registry, no strategy touches them."""
         if self._encoder is not None:
             return
         path = resolve_model(self.name)
@@ -131,9 +144,9 @@ class LocalLabeler(Labeler):
         except (OSError, ValueError) as error:
             raise InputError(f"labeler.model: cannot load {self.name!r}: {_first_line(error)}") from error
         llm = llm.eval() if self.device_map else llm.eval().to(device)
-        object.__setattr__(self, "_llm", llm)  # nn.Module.__setattr__ would register it
         limit = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
         self._encoder = PromptEncoder(tokenizer, self.task, limit)
+        self._scorer = LabelScorer(llm, self._encoder.labels)
 
     def _weights_dtype(self, device: torch.device) -> torch.dtype:
         on_gpu = device.type != "cpu" or (self.device_map is not None and torch.cuda.is_available())
@@ -144,13 +157,13 @@ class LocalLabeler(Labeler):
     @property
     def llm(self) -> PreTrainedModel:
         """The loaded model."""
-        model: PreTrainedModel = self.__dict__["_llm"]
-        return model
+        assert self._scorer is not None
+        return self._scorer.model
 
     def predict_dataloader(self) -> DataLoader[PromptBatch]:
         """Returns batches of prompts for the documents that this process has to label."""
         assert self._encoder is not None
-        budget = self.tokens_per_batch or (2048 if self.llm.device.type == "cpu" else 16384)
+        budget = self.tokens_per_batch or (1024 if self.llm.device.type == "cpu" else 16384)
         batches = PromptBatches(self.my_share(), self._encoder, budget)
         return DataLoader(batches, batch_size=None, collate_fn=_unchanged)  # type: ignore[arg-type]
 
@@ -163,8 +176,8 @@ class LocalLabeler(Labeler):
         rows = [LabelRow(prompt.id, error=prompt.error) for prompt in batch.errors]
         if not batch.prompts:
             return rows
-        assert self._encoder is not None
-        scores = label_logprobs(self.llm, [p.input_ids for p in batch.prompts], self._encoder.labels)
+        assert self._scorer is not None
+        scores = self._scorer.score([p.input_ids for p in batch.prompts], batch.shared)
         logprobs = scores.double().cpu().numpy()
         if not np.isfinite(logprobs).all():
             bad = ~np.isfinite(logprobs).all(axis=1)

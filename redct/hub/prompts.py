@@ -1,49 +1,120 @@
 """Prompts: what the LLM is asked about a document, and how its label strings are tokenised."""
 
 import hashlib
+import json
 import re
+import string
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
+
+import jinja2
+import jinja2.sandbox
 
 from redct.documents import Document
 from redct.errors import InputError
-from redct.task import Task
+from redct.hub.examples import example_chooser
+from redct.task import Example, Task
 
 Message = dict[str, str]
 PROMPT_VERSION = 1  # raise it whenever the wording below changes: stores of another wording are refused
 
 
-def messages(task: Task, document: Document, control: Iterable[str] = ()) -> list[Message]:
-    """Builds the zero-shot conversation about one document.
+def messages(
+    task: Task, document: Document, control: Iterable[str] = (), examples: Sequence[Example] = ()
+) -> list[Message]:
+    """Builds the conversation about one document.
 
     Args:
         task: The task.
         document: The document to label.
         control: Strings that must not appear in the conversation, see `control_strings`.
+        examples: Labeled examples to show, see `redct.hub.examples`.
 
     Returns:
-        One user message. With the layout `document_last` everything that all prompts share stands in front.
+        A system message, where the task has one, and a user message. With the layout `document_last` everything
+        that all prompts share stands in front.
+
+    Raises:
+        InputError: When the task's own template cannot be rendered.
     """
-    text = neutralise(document.text, control)
-    context = {name: neutralise(value, control) for name, value in document.context.items()}
+    text, context = neutralise(document.text, control), _neutral(document.context, control)
+    shown = [
+        {
+            "text": neutralise(example.text, control),
+            "context": _neutral(example.context, control),
+            "answer": task.verbalizers.get(example.label, example.label),
+        }
+        for example in examples
+    ]
+    wording = _from_template if task.prompt.template is not None else _wording
+    turns = [{"role": "user", "content": wording(task, text, context, shown)}]
+    return [{"role": "system", "content": task.prompt.system}, *turns] if task.prompt.system else turns
+
+
+def _wording(task: Task, text: str, context: dict[str, str], examples: list[dict[str, Any]]) -> str:
     question = task.question.format(**context)
-    lines = [f"{name.capitalize()}: {value}" for name, value in context.items()]
-    if task.layout == "text_first":
-        blocks = [f'"{text}"', task.codebook, question, _options(task, lettered=True), _request(task)]
-    elif question == task.question:
-        blocks = [task.codebook, question, _options(task), _request(task), "\n".join([*lines, f"Text: {text}"])]
+    if task.prompt.layout == "text_first":
+        shown = [f'"{e["text"]}"\n{task.question.format(**e["context"])}\nAnswer: {e["answer"]}' for e in examples]
+        blocks = [f'"{text}"', task.codebook, *_headed(shown), question, _options(task, lettered=True), _request(task)]
     else:
-        last = "\n".join([*lines, f"Question: {question}", f"Text: {text}"])
-        blocks = [task.codebook, _options(task), _request(task), last]
-    return [{"role": "user", "content": "\n\n".join(block.strip() for block in blocks if block.strip())}]
+        shown = [f"{_about(task, e['text'], e['context'])}\nAnswer: {e['answer']}" for e in examples]
+        once = [] if _question_varies(task) else [question]
+        last = [*_headed(shown), *(["Now this one:"] if shown else []), _about(task, text, context)]
+        blocks = [task.codebook, *once, _options(task), _request(task), *last]
+    return "\n\n".join(block.strip() for block in blocks if block.strip())
+
+
+def _question_varies(task: Task) -> bool:
+    return any(name for _, name, _, _ in string.Formatter().parse(task.question))
+
+
+def _about(task: Task, text: str, context: dict[str, str]) -> str:
+    lines = [f"{name.capitalize()}: {value}" for name, value in context.items()]
+    if _question_varies(task):
+        lines.append(f"Question: {task.question.format(**context)}")
+    return "\n".join([*lines, f"Text: {text}"])
+
+
+def _headed(shown: list[str]) -> list[str]:
+    return ["Examples:", *shown] if shown else []
+
+
+def _from_template(task: Task, text: str, context: dict[str, str], examples: list[dict[str, Any]]) -> str:
+    definitions = {task.verbalizers.get(label, label): meaning for label, meaning in task.definitions.items()}
+    try:
+        return _template(str(task.prompt.template)).render(
+            text=text,
+            context=context,
+            codebook=task.codebook,
+            question=task.question.format(**context),
+            options=task.readings(),
+            definitions=definitions,
+            examples=examples,
+        )
+    except Exception as error:  # a template may raise anything
+        raise InputError(f"task.prompt.template: {type(error).__name__}: {error}") from error
+
+
+@cache
+def _template(source: str) -> jinja2.Template:
+    sandbox = jinja2.sandbox.ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    return sandbox.from_string(source)
+
+
+def _neutral(context: Mapping[str, str], control: Iterable[str]) -> dict[str, str]:
+    return {name: neutralise(value, control) for name, value in context.items()}
 
 
 def prompt_hash(task: Task) -> str:
     """Returns the SHA-256 (hex) of everything in the prompts but the documents and the chat template."""
-    fields = {name: f"<{name}>" for name in task.columns.context}
-    content = messages(task, Document("", "<text>", fields, None))[0]["content"]
+    document = Document("", "<text>", {name: f"<{name}>" for name in task.columns.context}, None)
+    turns = messages(task, document, examples=example_chooser(task)(document))
+    content = "\n".join(turn["content"] for turn in turns)
+    if task.prompt.shots and task.prompt.choice == "similar":  # any of them may stand in a prompt
+        content += json.dumps([asdict(example) for example in task.examples])
     return hashlib.sha256(f"{PROMPT_VERSION}\n{content}".encode()).hexdigest()
 
 
@@ -121,17 +192,27 @@ class PromptEncoder:
             raise InputError(f"labeler.model: the tokenizer of {tokenizer.name_or_path} has no chat template")
         self.tokenizer, self.task = tokenizer, task
         self.control = control_strings(tokenizer)
+        self._choose = example_chooser(task)
+        self._takes_system = _takes_system(tokenizer)
         self._special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-        probe = messages(task, Document("", "text", dict.fromkeys(task.columns.context, "x"), None))
+        probe = self._turns(Document("", "text", dict.fromkeys(task.columns.context, "x"), None))
+        if probe == self._turns(Document("", "another", dict.fromkeys(task.columns.context, "x"), None)):
+            raise InputError("task.prompt.template: found no {{ text }}, expected the document's text in the prompt")
         self.labels, self._drop = self._label_ids(probe)
         self._special_in_frame = self._count_special(self._tokenise([self._render(probe)])[0])
         self._room = max_tokens - max(map(len, self.labels))
 
     def encode(self, documents: Sequence[Document]) -> list[Encoded]:
         """Tokenises the prompts of some documents; `input_ids` end where a label would begin."""
-        rendered = [self._render(messages(self.task, document, self.control)) for document in documents]
+        rendered = [self._render(self._turns(document)) for document in documents]
         rows = self._tokenise(rendered)
         return [self._checked(document.id, ids) for document, ids in zip(documents, rows, strict=True)]
+
+    def _turns(self, document: Document) -> list[Message]:
+        turns = messages(self.task, document, self.control, self._choose(document))
+        if self._takes_system:
+            return turns
+        return [{"role": "user", "content": "\n\n".join(turn["content"] for turn in turns)}]
 
     def _checked(self, document_id: str, ids: list[int]) -> Encoded:
         special, ids = self._count_special(ids), ids[: len(ids) - self._drop]
@@ -176,6 +257,15 @@ class PromptEncoder:
             return reading  # a template that rewrites past turns
         end = full.index(reading, len(prompt)) + len(reading)
         return full[len(prompt) : end]
+
+
+def _takes_system(tokenizer: Any) -> bool:  # noqa: ANN401
+    """Tells whether the chat template shows system messages: some refuse them, some drop them silently."""
+    turns = [{"role": "system", "content": "\x00mark\x00"}, {"role": "user", "content": "x"}]
+    try:
+        return "\x00mark\x00" in str(tokenizer.apply_chat_template(turns, tokenize=False))
+    except jinja2.TemplateError:
+        return False
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:

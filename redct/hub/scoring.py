@@ -1,10 +1,16 @@
 """Exact log-probabilities of complete label strings under a causal language model."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+FEWEST_SHARED = 16  # fewer tokens are run again sooner than their cache is handled
 
 
 def left_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -26,44 +32,132 @@ def left_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tenso
     return ids.to(device), mask.to(device)
 
 
-@torch.inference_mode()
-def label_logprobs(model: PreTrainedModel, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> Tensor:
+class LabelScorer:
     """Scores complete label strings as replies to prompts.
 
-    The prompts are run once, reading the last position's logits only; labels of several tokens continue from
-    the key-value cache, labels that share their first tokens sharing the run.
+    What all prompts begin with is run through the model once, and its key-value cache lent to every batch. Then
+    the rest of the prompts is run, reading the last position's logits only; labels of several tokens continue
+    from the cache, labels that share their first tokens sharing the run.
 
     Args:
         model: A causal language model in evaluation mode.
-        prompts: Token ids of B prompts, up to where a label would begin.
         labels: Token ids of K labels, none a prefix of another.
-
-    Returns:
-        (B, K) float32: for each label the sum over its tokens of log p(token | prompt, earlier tokens).
     """
-    ids, mask = left_pad(prompts, model.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache = DynamicCache() if any(len(label) > 1 for label in labels) else None
-    with torch.autocast(model.device.type, enabled=False):  # the trainer's precision is for training
-        out = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=1,
-        )
-        first = out.logits[:, -1].float().log_softmax(-1)
-        scores = torch.stack([first[:, label[0]] for label in labels], dim=1)
-        if cache is not None:
-            _add_later_tokens(model, mask, cache, labels, scores)
-    return scores
+
+    def __init__(self, model: PreTrainedModel, labels: Sequence[Sequence[int]]) -> None:
+        self.model, self.labels = model, labels
+        self._paths = _paths(labels)
+        self._shared: list[int] = []
+        self._states: list[tuple[Any, Any]] = []  # keys and values of the shared tokens, a pair a layer
+        self._last_mlp = _last_mlp(model)
+        config = model.config.get_text_config()
+        # The state of a recurrent layer cannot be lent; a sliding window would be measured over the padding between
+        # the shared tokens and a row's own.
+        lendable = all(isinstance(layer, DynamicLayer) for layer in DynamicCache(config=config).layers)
+        self._longest = (getattr(config, "sliding_window", None) or sys.maxsize) if lendable else 0
+
+    @torch.inference_mode()
+    def score(self, prompts: Sequence[Sequence[int]], shared: int = 0) -> Tensor:
+        """Scores the labels as replies to some prompts.
+
+        Args:
+            prompts: Token ids of B prompts, up to where a label would begin.
+            shared: How many tokens all of them begin with; fewer than the shortest has.
+
+        Returns:
+            (B, K) float32: for each label the sum over its tokens of log p(token | prompt, earlier tokens).
+        """
+        with torch.autocast(self.model.device.type, enabled=False):  # the trainer's precision is for training
+            lend = shared >= FEWEST_SHARED and max(map(len, prompts)) + max(map(len, self.labels)) <= self._longest
+            start, cache = (shared, self._lend(list(prompts[0][:shared]), len(prompts))) if lend else (0, None)
+            if cache is None and self._paths:
+                cache = DynamicCache()
+            ids, mask = left_pad([prompt[start:] for prompt in prompts], self.model.device)
+            positions = start + (mask.cumsum(-1) - 1).clamp(min=0)
+            mask = torch.cat([mask.new_ones(len(prompts), start), mask], dim=1)
+            with _at_last_position(self._last_mlp):
+                out = self.model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=cache is not None,
+                    logits_to_keep=1,
+                )
+            first = out.logits[:, -1].float().log_softmax(-1)
+            scores = torch.stack([first[:, label[0]] for label in self.labels], dim=1)
+            if self._paths:
+                assert cache is not None
+                _add_later_tokens(self.model, mask, cache, self._paths, self.labels, scores)
+        return scores
+
+    def _lend(self, shared: list[int], rows: int) -> DynamicCache:
+        """Returns a cache that holds the shared tokens for some rows."""
+        if shared != self._shared:
+            cache = DynamicCache()
+            self.model(
+                input_ids=torch.tensor([shared], device=self.model.device),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            self._states = [(layer.keys, layer.values) for layer in cache.layers if isinstance(layer, DynamicLayer)]
+            self._shared = shared
+        # Views: the states are copied once, when the model appends to them, and not twice.
+        return DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in self._states])
+
+
+def shared_length(prompts: Sequence[list[int]]) -> int:
+    """Returns how many tokens all prompts begin with, leaving each at least one of its own."""
+    if not prompts:
+        return 0
+    first, last = min(prompts), max(prompts)  # in the order of lists, these two differ the earliest
+    limit = min(map(len, prompts)) - 1
+    return next((i for i in range(limit) if first[i] != last[i]), max(limit, 0))
+
+
+def _last_mlp(model: PreTrainedModel) -> torch.nn.Module | None:
+    """Returns the feed-forward block of the last layer, where the model can run it at the last position alone.
+
+    Nothing after it looks at other positions, and its output is added to a residual, to which one position
+    broadcasts. Whether that holds for an architecture is tried out.
+    """
+    layers = getattr(model.base_model, "layers", None)
+    block = getattr(layers[-1], "mlp", None) if layers is not None and len(layers) else None
+    if not isinstance(block, torch.nn.Module):
+        return None
+    trial = torch.arange(6, device=model.device).view(2, 3) % model.config.get_text_config().vocab_size
+    with torch.inference_mode():
+        whole = model(input_ids=trial, use_cache=False, logits_to_keep=1).logits
+        try:
+            with _at_last_position(block):
+                alone = model(input_ids=trial, use_cache=False, logits_to_keep=1).logits
+        except (RuntimeError, TypeError, ValueError, AttributeError):
+            return None
+    return block if torch.allclose(whole, alone, rtol=1e-2, atol=1e-2 * float(whole.abs().max())) else None
+
+
+@contextmanager
+def _at_last_position(block: torch.nn.Module | None) -> Iterator[None]:
+    if block is None:
+        yield
+        return
+    handle = block.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _add_later_tokens(
-    model: PreTrainedModel, mask: Tensor, cache: DynamicCache, labels: Sequence[Sequence[int]], scores: Tensor
+    model: PreTrainedModel,
+    mask: Tensor,
+    cache: DynamicCache,
+    paths: Sequence[tuple[int, ...]],
+    labels: Sequence[Sequence[int]],
+    scores: Tensor,
 ) -> None:
-    for path in _paths(labels):
+    for path in paths:
         length = len(path)
         steps = torch.arange(length, device=mask.device)
         out = model(

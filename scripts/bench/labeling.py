@@ -18,7 +18,7 @@ from redct.assets import resolve_model
 from redct.documents import read_documents
 from redct.hub.local import PromptBatches
 from redct.hub.prompts import PromptEncoder, messages
-from redct.hub.scoring import label_logprobs
+from redct.hub.scoring import LabelScorer
 from redct.task import load_task
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny-mistral")
     parser.add_argument("--documents", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens_per_batch", type=int, default=2048)
+    parser.add_argument("--tokens_per_batch", type=int, default=1024)
     options = parser.parse_args()
     task = load_task(options.task)
     documents = [d for file in options.files for d in read_documents(file, task).documents][: options.documents]
@@ -39,9 +39,11 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     encoder = PromptEncoder(tokenizer, task, model.config.max_position_embeddings)
 
+    scorer = LabelScorer(model, encoder.labels)
+
     def ours() -> int:
         return sum(
-            len(label_logprobs(model, [p.input_ids for p in batch.prompts], encoder.labels))
+            len(scorer.score([p.input_ids for p in batch.prompts], batch.shared))
             for batch in PromptBatches(documents, encoder, options.tokens_per_batch)
             if batch.prompts
         )

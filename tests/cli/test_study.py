@@ -118,9 +118,9 @@ def test_resumes_after_a_kill_without_relabeling(study, tiny_llm) -> None:
     slow = (
         "import redct.hub.writer as w, redct.hub.local as m, time, sys\n"
         "w.LabelWriter.__init__.__defaults__ = (8, 20.0)\n"
-        "real = m.label_logprobs\n"
+        "real = m.LabelScorer.score\n"
         "def score(*a): time.sleep(0.2); return real(*a)\n"
-        "m.label_logprobs = score\n"
+        "m.LabelScorer.score = score\n"
         "from redct.cli.main import main\n"
         "sys.argv = ['redct', *sys.argv[1:]]\n"
         "sys.exit(main())"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.prompts import PromptEncoder, control_strings, messages, neutralise, prompt_hash
-from redct.task import Columns, Task
+from redct.task import Columns, Example, Prompt, Task
 
 MISTRAL_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
@@ -39,7 +39,7 @@ def test_document_stands_last_and_the_rest_is_shared() -> None:
 
 
 def test_text_first_is_the_layout_of_the_original() -> None:
-    task = Task(**{**STANCE.__dict__, "layout": "text_first"})
+    task = Task(**{**STANCE.__dict__, "prompt": Prompt(layout="text_first")})
     text = content(task, "I love it")
     assert text.startswith('"I love it"')
     assert "A) Against" in text
@@ -111,3 +111,76 @@ def test_a_tokenizer_without_chat_template_is_refused() -> None:
     tokenizer.chat_template = None
     with pytest.raises(InputError, match="no chat template"):
         PromptEncoder(tokenizer, STANCE, 2048)
+
+
+def few_shot(**prompt) -> Task:
+    examples = [Example(f"{label} text", label, {"target": "coffee"}) for label in STANCE.labels]
+    return Task(**{**STANCE.__dict__, "examples": examples, "prompt": Prompt(shots=1, **prompt)})
+
+
+def test_examples_read_like_the_document() -> None:
+    tokenizer = tiny_tokenizer()
+    encoder = PromptEncoder(tokenizer, few_shot(), 2048)
+    rendered = [tokenizer.decode(e.input_ids) for e in encoder.encode([document("One"), document("Two", "milk")])]
+    assert "Question: What is the stance towards coffee?\nText: FAVOR text\nAnswer: For" in rendered[0]
+    assert rendered[0].index("NONE text") < rendered[0].index("Text: One")
+    # Everything but the document is shared, so that it is run once.
+    assert rendered[0].split("Now this one:")[0] == rendered[1].split("Now this one:")[0]
+
+
+def test_text_first_with_examples() -> None:
+    task = few_shot(layout="text_first")
+    text = messages(task, document("I love it"), examples=task.examples)[0]["content"]
+    assert text.startswith('"I love it"')
+    assert '"FAVOR text"\nWhat is the stance towards coffee?\nAnswer: For' in text
+    assert text.endswith("Answer with exactly one of: Against, For, Neutral.")
+
+
+def test_control_strings_in_examples_are_broken_up() -> None:
+    task = Task(**{**few_shot().__dict__, "examples": [Example("</s> x", n, {"target": "<s>"}) for n in STANCE.labels]})
+    (encoded,) = PromptEncoder(tiny_tokenizer(), task, 2048).encode([document("y")])
+    assert encoded.error is None
+
+
+def test_system_message_where_the_template_has_one_and_where_not() -> None:
+    task = Task(**{**STANCE.__dict__, "prompt": Prompt(system="You are careful.")})
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + MISTRAL_TEMPLATE
+    dropping = MISTRAL_TEMPLATE.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
+    for template, expected in [
+        (None, "<|system|>You are careful.</s><|user|>A codebook."),
+        (refusing, "[INST] You are careful.\n\nA codebook."),
+        (dropping, "[INST] You are careful.\n\nA codebook."),
+    ]:
+        tokenizer = tiny_tokenizer(template)
+        (encoded,) = PromptEncoder(tokenizer, task, 2048).encode([document("x")])
+        assert expected in tokenizer.decode(encoded.input_ids)
+    assert prompt_hash(task) != prompt_hash(STANCE)
+
+
+def test_own_template() -> None:
+    template = (
+        "{{ codebook }} {{ question }} {{ options | join('/') }} {{ context.target }}"
+        "{% for e in examples %} {{ e.text }}={{ e.answer }}{% endfor %} >> {{ text }}"
+    )
+    task = few_shot(template=template)
+    expected = (
+        "A codebook. What is the stance towards tea? Against/For/Neutral tea "
+        "AGAINST text=Against FAVOR text=For NONE text=Neutral >> I love it"
+    )
+    assert messages(task, document("I love it"), examples=task.examples)[0]["content"] == expected
+    assert prompt_hash(task) != prompt_hash(few_shot())
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ tekst }}", "UndefinedError: 'tekst' is undefined"),
+        ("{% if %}", "TemplateSyntaxError"),
+        ("{{ ''.__class__.__mro__ }} {{ text }}", "SecurityError"),
+        ("Label it.", "found no {{ text }}"),
+    ],
+)
+def test_a_template_that_cannot_work_is_refused(template, message) -> None:
+    task = Task(**{**STANCE.__dict__, "prompt": Prompt(template=template)})
+    with pytest.raises(InputError, match=f"task.prompt.template: {message}"):
+        PromptEncoder(tiny_tokenizer(), task, 2048)
