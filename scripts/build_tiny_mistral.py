@@ -26,7 +26,7 @@ from grammar import FILES, MARKS, TOPICS, post
 from redct.assets import DEMO, TINY_MISTRAL
 from redct.documents import Document, read_documents
 from redct.hub.prompts import PromptEncoder, messages
-from redct.hub.scoring import LabelScorer, left_pad
+from redct.hub.scoring import LabelScorer, left_pad, shared_length
 from redct.task import Task, load_task
 
 ROOT = Path(__file__).parent.parent
@@ -106,7 +106,7 @@ def loss_of(model: MistralForCausalLM, prompts: list[list[int]], answers: list[l
     """
     length = len(answers[0])
     rows = [p + a for p, a in zip(prompts, answers, strict=True)]
-    shared = next(i for i, column in enumerate(zip(*rows, strict=False)) if len(set(column)) > 1)
+    shared = shared_length(prompts)
     cache = DynamicCache()
     model(input_ids=torch.tensor([rows[0][:shared]]), past_key_values=cache, use_cache=True, logits_to_keep=1)
     cache.batch_repeat_interleave(len(rows))
