@@ -15,6 +15,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
+from redct.cli import labeling
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels, show_test
 from redct.errors import InputError
@@ -67,6 +68,12 @@ class StudyCLI(LightningCLI):
             "validate": shared | {"verbose"},
             "test": shared | {"verbose"},
         }
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            labeling.add_flags(parser)
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds task and labeler, and derives from them what the other groups need."""
@@ -169,17 +176,28 @@ class StudyCLI(LightningCLI):
             self.labeler.assign(self.study.task, [], self.study.store, self.study.seed)
 
     def before_predict(self) -> None:
-        """Gives the labeler its documents."""
+        """Gives the labeler its documents, and asks whether they may leave this machine."""
         assert self.labeler is not None
-        study = self.study
+        study, self.flags = self.study, labeling.read_flags(self.config[self.subcommand])
         documents = study.documents_to_label()
         self.labeler.assign(study.task, documents, study.store, study.seed)
+        labeling.limit_cost(self.labeler, self.flags)
         self._say(study.splits().notes)
+        if self.trainer.is_global_zero and not self.flags.dry_run:
+            labeling.ask_consent(self.labeler, self.flags.yes)
         self.documents = documents
+
+    def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Lightning has it
+        """Labels, or only says what labeling would take."""
+        assert self.labeler is not None
+        if self.flags.dry_run:
+            labeling.show_plan(self.labeler, self.documents)
+        else:
+            self.trainer.predict(**kwargs)
 
     def after_predict(self) -> None:
         """Sums up what the LLM said."""
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and not self.flags.dry_run:
             show_labels(self.study.task, self.documents, self.study.store)
 
     def before_fit(self) -> None:
