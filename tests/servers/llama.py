@@ -117,7 +117,8 @@ def _chat_template(folder: Path, normalizer: dict[str, Any] | None) -> str:
     if normalizer is None:
         return template
     assert normalizer == {"type": "Lowercase"}, normalizer
-    assert (content := "message['content']") in template, template
+    content = "message['content']"
+    assert content in template, template
     return template.replace(content, f"({content} | lower)")
 
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from servers.background import Background
 
 Fault = Callable[["Exchange"], Awaitable[None]]
 Plan = Callable[["Request"], Fault | None]
+HOP = {"connection", "accept-encoding"}  # one request a connection upstream, and bodies that can be read
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,18 @@ class FaultProxy(Background):
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(request)
-        if callable(self.plan):
-            fault = self.plan(request)
-        else:
-            fault = self.plan.popleft() if self.plan else None
+        fault = self._next(request)
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
         try:
             await (fault or _forward)(Exchange(request, reader, writer, self.upstream.hostname, self.upstream.port))
         finally:
             self.busy -= 1
+
+    def _next(self, request: Request) -> Fault | None:
+        if callable(self.plan):
+            return self.plan(request)
+        return self.plan.popleft() if self.plan else None
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class Exchange:
         """Returns the upstream server's complete response, head and body."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         lines = [f"{self.request.method} {self.request.path} HTTP/1.1", "connection: close"]
-        lines += [f"{name}: {value}" for name, value in self.request.headers.items() if name != "connection"]
+        lines += [f"{name}: {value}" for name, value in self.request.headers.items() if name not in HOP]
         try:
             writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + self.request.body)
             return (await reader.read()).replace(b"Connection: close\r\n", b"", 1)
@@ -172,10 +176,8 @@ def hang(seconds: float) -> Fault:
     """Answers nothing for some seconds, then ends the connection; ends early when the client gives up."""
 
     async def fault(exchange: Exchange) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(exchange.reader.read(1), seconds)
-        except TimeoutError:
-            pass
         raise ConnectionAbortedError
 
     return fault
