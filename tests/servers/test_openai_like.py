@@ -19,7 +19,7 @@ JSON_REPLY = {"type": "json_schema", "json_schema": {"name": "label", "schema": 
 
 
 @pytest.fixture
-def serve(request):
+def serve():
     """Starts servers and gives their clients."""
     started = []
 
