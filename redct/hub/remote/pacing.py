@@ -148,7 +148,7 @@ def asked_to_wait(headers: Mapping[str, str]) -> float | None:
             continue
         return seconds if 0 <= seconds < float("inf") else None
     try:
-        seconds = parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
+        moment = parsedate_to_datetime(headers["retry-after"])
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
-    return max(seconds, 0.0)
+    return max(moment.timestamp() - time.time(), 0.0)
