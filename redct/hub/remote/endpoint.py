@@ -134,6 +134,9 @@ class Dialect:
             if field_name in body and re.search(rf"['\"`]{field_name}['\"`]", complaint):
                 self.left_out |= {"logprobs", "top_logprobs"} if "logprobs" in field_name else {field_name}
                 return True
+        if "n" in body and "n" not in self.left_out:  # the reason may be the number of samples, in any words
+            self.left_out.add("n")
+            return True
         return False
 
 
