@@ -131,7 +131,7 @@ class Pace:
 
 def backoff(failures: int) -> float:
     """Returns the seconds to wait after so many failures in a row: doubling, with jitter, up to `LONGEST_WAIT`."""
-    longest = min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
+    longest = min(FIRST_WAIT * 2.0 ** (failures - 1), LONGEST_WAIT)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret
 
 
