@@ -10,6 +10,7 @@ from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.api import ApiLabeler
 from redct.hub.labeler import Labeler
+from redct.hub.store import LabelStore
 
 SHOWN = 3  # prompts that a dry run prints
 
@@ -96,3 +97,15 @@ def show_plan(labeler: Labeler, documents: Any) -> None:  # noqa: ANN401 - sized
         print(f"== {document.id}\n{prompt}\n")
     show_table(f"{len(documents):,} documents to label", ["", ""], labeler.plan())
     print("nothing was labeled: a dry run")
+
+
+def show_usage(store: LabelStore) -> None:
+    """Prints what the replies of an endpoint have taken, where the labels come from one."""
+    usage = store.manifest().get("usage")
+    if usage is None:
+        return
+    tokens = f"{usage['prompt_tokens']:,} prompt tokens ({usage['cached_tokens']:,} cached)"
+    line = f"paid so far: {tokens}, {usage['completion_tokens']:,} completion tokens"
+    if usage["cost_usd"] is not None:
+        line += f", {usage['cost_usd']:.4f} US dollars at the prices of {usage['prices_of']}"
+    print(line)

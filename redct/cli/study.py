@@ -199,6 +199,7 @@ class StudyCLI(LightningCLI):
         """Sums up what the LLM said."""
         if self.trainer.is_global_zero and not self.flags.dry_run:
             show_labels(self.study.task, self.documents, self.study.store)
+            labeling.show_usage(self.study.store)
 
     def before_fit(self) -> None:
         """Checks the labels before any weight is loaded."""
