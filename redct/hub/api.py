@@ -22,6 +22,9 @@ from redct.hub.remote.tokens import token_counter
 from redct.hub.store import LabelRow
 from redct.sources import Source
 
+Field = str | bool | int | float | list[Any] | dict[str, Any] | None
+"""A field of a request; with `Any`, a string that looks like JSON would be parsed."""
+
 
 class Rows(IterableDataset[list[LabelRow]]):
     """Batches of finished rows."""
@@ -87,7 +90,7 @@ class ApiLabeler(Labeler):
         api_key_env: str = "OPENAI_API_KEY",
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
-        body: dict[str, Any] | None = None,
+        body: dict[str, Field] | None = None,
     ) -> None:
         super().__init__()
         for option, value in (("samples", samples), ("top_logprobs", top_logprobs)):

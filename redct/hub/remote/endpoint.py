@@ -197,7 +197,10 @@ class Endpoint:
         async with self.pace.turn(size + request.max_tokens * request.samples):
             # The client's own timeout is per read: a body that drips would hold it for ever.
             async with asyncio.timeout(self.limits.timeout):
-                response = await self._client.chat.completions.with_raw_response.create(**body)
+                # All of it as extra_body: the client refuses fields that it does not know, such as servers' own.
+                response = await self._client.chat.completions.with_raw_response.create(
+                    model=body["model"], messages=body["messages"], extra_body=body
+                )
             reply = read_reply(response.content)
             self.pace.replied()
             return reply
