@@ -1,7 +1,7 @@
 """Documents that say nothing: what the LLM answers to them is its label prior (Zhao et al. 2021)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,8 @@ from redct.hub.store import LabelTable
 TEXTS: Final = ("N/A", "[MASK]", "...")
 MOST_CONTEXTS: Final = 100
 
+Context = tuple[tuple[str, str], ...]
+
 
 def content_free_documents(documents: Sequence[Document]) -> list[Document]:
     """Returns documents without content for each combination of context fields in a corpus.
@@ -25,7 +27,7 @@ def content_free_documents(documents: Sequence[Document]) -> list[Document]:
         One for each of `TEXTS` and each of the `MOST_CONTEXTS` most frequent combinations, with ids such as
         `content-free:N/A|target=Atheism`.
     """
-    counts = Counter(tuple(document.context.items()) for document in documents)
+    counts = Counter(_key(document) for document in documents)
     contexts = [dict(context) for context, _ in counts.most_common(MOST_CONTEXTS)]
     return [Document(_id(text, context), text, context, None) for context in contexts for text in TEXTS]
 
@@ -49,14 +51,22 @@ def content_free_priors(table: LabelTable, documents: Sequence[Document]) -> npt
             "data.calibration.prior: content_free, but the label store has no label of a content-free document; "
             "make them with `redct predict --data.predict content_free`"
         )
-    mean = np.mean(list(labeled.values()), axis=0, dtype=np.float64)
-    priors: dict[tuple[tuple[str, str], ...], npt.NDArray[np.float64]] = {}
+    everywhere = _mean(labeled.values())
+    priors: dict[Context, npt.NDArray[np.float64]] = {}
     for document in documents:
-        key = tuple(document.context.items())
-        if key not in priors:
+        if _key(document) not in priors:
             found = [labeled[i] for i in (_id(text, document.context) for text in TEXTS) if i in labeled]
-            priors[key] = np.mean(found, axis=0, dtype=np.float64) if found else mean
-    return np.stack([priors[tuple(document.context.items())] for document in documents])
+            priors[_key(document)] = _mean(found) if found else everywhere
+    return np.stack([priors[_key(document)] for document in documents])
+
+
+def _key(document: Document) -> Context:
+    return tuple(document.context.items())
+
+
+def _mean(distributions: Collection[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
+    mean: npt.NDArray[np.float64] = np.stack([*distributions]).mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def _id(text: str, context: dict[str, str]) -> str:

@@ -110,24 +110,13 @@ def combine(tables: Sequence[LabelTable], how: Combination = "average") -> Label
     if len(tables) == 1:
         return tables[0]
     ids = list(dict.fromkeys(document_id for table in tables for document_id in table.ids))
-    said = _said(tables, ids)
+    joint = _error_rows(tables[0].labels, ids)
+    rows, said = _rows(tables, ids), _said(tables, ids)
     if how == "last":
-        return _last(tables, ids, said)
-    k = len(tables[0].labels)
-    labeled = (said >= 0).sum(axis=0)
-    total = np.zeros((len(ids), k))
-    for table, row, says in zip(tables, _rows(tables, ids), said, strict=True):
-        has = np.flatnonzero(says >= 0)
-        total[has] += np.eye(k)[says[has]] if how == "votes" else table.probs[row[has]]
-    probs = np.full((len(ids), k), np.nan)
-    known = labeled > 0
-    probs[known] = total[known] / total[known].sum(axis=1, keepdims=True)
-    logprobs, margin = np.full_like(probs, np.nan), np.full(len(ids), np.nan)
-    logprobs[known] = log_floored(probs[known])
-    margin[known] = margins(logprobs[known])
-    label = np.where(known, _most_probable(np.nan_to_num(probs), said), -1)
-    single = [array.astype(np.float32) for array in (probs, logprobs, margin)]
-    return LabelTable(tables[0].labels, ids, label, *single)
+        _take_last(joint, tables, rows, said)
+    else:
+        _take_mean(joint, tables, rows, said, how)
+    return joint
 
 
 def agreement(one: npt.ArrayLike, other: npt.ArrayLike) -> Agreement:
@@ -178,25 +167,37 @@ def _said(tables: Sequence[LabelTable], ids: Sequence[str]) -> Ints:
     return np.stack(labels)
 
 
-def _last(tables: Sequence[LabelTable], ids: list[str], said: Ints) -> LabelTable:
-    # The last table with a label; where none has one, any: the row is an error row in it.
-    rows, has = _rows(tables, ids), said >= 0
-    source = np.where(has.any(axis=0), len(tables) - 1 - has[::-1].argmax(axis=0), (rows >= 0).argmax(axis=0))
-    starts = np.cumsum([0, *(len(table.ids) for table in tables)])[:-1]
-    at = starts[source] + rows[source, np.arange(len(ids))]
+def _error_rows(labels: list[str], ids: list[str]) -> LabelTable:
+    n, shape = len(ids), (len(ids), len(labels))
+    nothing = [np.full(size, np.nan, np.float32) for size in (shape, shape, n)]
+    return LabelTable(labels, ids, np.full(n, -1, np.int64), *nothing)
 
-    def of(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(table, name) for table in tables])[at]
 
-    return LabelTable(tables[0].labels, ids, of("label"), of("probs"), of("logprobs"), of("margin"))
+def _take_last(joint: LabelTable, tables: Sequence[LabelTable], rows: Ints, said: Ints) -> None:
+    for table, row, says in zip(tables, rows, said, strict=True):
+        has = says >= 0
+        for name in ("label", "probs", "logprobs", "margin"):
+            getattr(joint, name)[has] = getattr(table, name)[row[has]]
+
+
+def _take_mean(joint: LabelTable, tables: Sequence[LabelTable], rows: Ints, said: Ints, how: Combination) -> None:
+    total = np.zeros(joint.probs.shape)
+    for table, row, says in zip(tables, rows, said, strict=True):
+        has = says >= 0
+        total[has] += np.eye(len(joint.labels))[says[has]] if how == "votes" else table.probs[row[has]]
+    known = (said >= 0).any(axis=0)
+    probs = total[known] / total[known].sum(axis=1, keepdims=True)
+    logprobs = log_floored(probs)
+    joint.label[known] = _most_probable(probs, said[:, known])
+    joint.probs[known], joint.logprobs[known], joint.margin[known] = probs, logprobs, margins(logprobs)
 
 
 def _most_probable(probs: npt.NDArray[np.float64], said: Ints) -> Ints:
     best = probs >= probs.max(axis=1, keepdims=True) - _EQUAL
-    label = probs.argmax(axis=1)
+    label: Ints = probs.argmax(axis=1)
     for one in said[::-1]:
         preferred = (one >= 0) & best[np.arange(len(best)), one]
-        label = np.where(preferred, one, label)
+        label[preferred] = one[preferred]
     return label
 
 

@@ -173,7 +173,7 @@ class LabelStore:
         """
         if not below > 0:
             raise InputError(f"only_below: found {below}, expected a margin above 0")
-        self._check_labels(labels)
+        self.check_labels(labels)
         found: set[str] = set()
         for path, _ in self._parts():
             table = pq.read_table(path, columns=["id", "margin"])
@@ -231,11 +231,16 @@ class LabelStore:
         Raises:
             InputError: When there is no store, a label of the task is missing in it, or a part was altered.
         """
-        self._check_labels(labels)
+        self.check_labels(labels)
         tables = [self._read_part(path, sidecar) for path, sidecar in self._parts()]
         return _to_arrays(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), list(labels))
 
-    def _check_labels(self, labels: Sequence[str]) -> None:
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Refuses a store of other labels, or in another order.
+
+        Raises:
+            InputError: When there is no store, or a label of the task is missing in it.
+        """
         stored = self.manifest()["labels"]
         if stored != list(labels):
             missing = [label for label in labels if label not in stored]

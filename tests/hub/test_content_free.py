@@ -34,5 +34,5 @@ def test_a_document_has_the_prior_of_its_context_else_the_mean() -> None:
     )
     corpus = [document(0, target="milk"), document(1, target="tea"), document(2, target="water")]
     np.testing.assert_allclose(content_free_priors(table, corpus), [[0.9, 0.1], [0.3, 0.7], [0.5, 0.5]], atol=1e-7)
-    with pytest.raises(InputError, match="redct predict --data.predict content_free"):
+    with pytest.raises(InputError, match="make them with `redct predict"):
         content_free_priors(table.aligned(["d0", "content-free:...|target=milk"]), corpus)

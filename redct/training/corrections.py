@@ -1,0 +1,179 @@
+"""Corrections of the LLM's label distributions, before the classifier is trained on them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from redct.calibration import cross_fit, divide_prior, mean_distribution, scale
+from redct.confidence import margins
+from redct.documents import Document
+from redct.experts import RANDOMISED
+from redct.hub.content_free import content_free_priors
+from redct.hub.store import LabelTable
+from redct.training.relabeling import TargetKind
+
+Floats = npt.NDArray[np.float64]
+
+FEWEST_ANSWERS: Final = 50
+# Log-probabilities are stored as float32: of labels that differ by less, the LLM's own stays.
+_EQUAL: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the LLM's label distributions are corrected before the classifier is trained on them.
+
+    Args:
+        prior: Which label prior to divide out, without any gold: none; `batch`, the mean distribution over the
+            corpus; or `content_free`, what the LLM answers to texts that say nothing, which
+            `redct predict --data.predict content_free` asks it.
+        temperature: Scale soft targets by a temperature fitted to the experts' answers, each with the weight
+            1 / inclusion probability, where at least 50 answers come from a randomised choice.
+    """
+
+    prior: Literal["none", "batch", "content_free"] = "none"
+    temperature: bool = True
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The experts' answers, by the position of their document in the corpus.
+
+    Args:
+        label: Index of the label.
+        inclusion: The probability with which the document was chosen.
+        strategy: How the documents were chosen; None where nobody was asked.
+    """
+
+    label: dict[int, int] = field(default_factory=dict)
+    inclusion: dict[int, float] = field(default_factory=dict)
+    strategy: str | None = None
+
+
+def correct(
+    stored: LabelTable,
+    documents: Sequence[Document],
+    kind: TargetKind,
+    options: Calibration,
+    answers: Answers,
+    seed: int,
+) -> tuple[LabelTable, dict[str, Any]]:
+    """Divides the label prior out and scales by a temperature, as far as options and answers allow.
+
+    Args:
+        stored: Labels of all documents, and of the content-free ones where their prior is asked for.
+        documents: The N documents of the corpus.
+        kind: What targets the labels are for: a temperature is only for soft ones, expit ones stay as they are.
+        options: What is asked for.
+        answers: The experts' answers.
+        seed: Deals the answers out to the folds in which a temperature is judged.
+
+    Returns:
+        The N labels, and what was done, as JSON values.
+
+    Raises:
+        InputError: When a document has no row, or the content-free prior no labels.
+    """
+    table = stored.aligned([document.id for document in documents])
+    if kind == "expit":
+        why = "targets: expit reproduces RED-CT's code"
+        return table, {"prior": {"kind": "none", "why": why}, "temperature": {"value": None, "why": why}}
+    table, prior = _without_prior(table, stored, documents, options)
+    if reason := _why_not(table, kind, options, answers):
+        return table, {"prior": prior, "temperature": {"value": None, "why": reason}}
+    table, temperature = _scaled(table, answers, seed)
+    return table, {"prior": prior, "temperature": temperature}
+
+
+def notes(record: dict[str, Any], kind: TargetKind, options: Calibration) -> list[str]:
+    """Returns lines for the user about a record of `correct`."""
+    prior, scaling = record["prior"], record["temperature"]
+    lines = []
+    if prior["kind"] != "none":
+        shares = ", ".join(f"{label} {p:.2f}" for label, p in prior["mean"].items())
+        lines.append(
+            f"label prior divided out ({prior['kind']}): {shares}; {prior['labels_changed']:,} of "
+            f"{prior['documents']:,} labels changed"
+        )
+    elif options.prior != "none":
+        lines.append(f"label prior not divided out: {prior['why']}")
+    if scaling["value"] is not None:
+        before, after = scaling["before"], scaling["after"]
+        lines.append(
+            f"temperature {scaling['value']:.2f} from {scaling['answers']:,} answers of a randomised choice, weighted; "
+            f"on held-out answers ({scaling['folds']} folds) calibration error {before['ece']:.3f} -> "
+            f"{after['ece']:.3f}, log loss {before['log_loss']:.3f} -> {after['log_loss']:.3f}"
+        )
+    elif kind == "soft" and options.temperature:
+        lines.append(f"no temperature was fitted: {scaling['why']}")
+    return lines
+
+
+def _without_prior(
+    table: LabelTable, stored: LabelTable, documents: Sequence[Document], options: Calibration
+) -> tuple[LabelTable, dict[str, Any]]:
+    known = table.label >= 0
+    if options.prior == "none" or not known.any():
+        return table, {"kind": "none", "why": "not asked for (data.calibration.prior)"}
+    if options.prior == "batch":
+        prior = mean_distribution(table.logprobs[known])
+    else:
+        prior = content_free_priors(stored, documents)[known]
+    corrected = _with(table, divide_prior(table.logprobs[known], prior))
+    return corrected, {
+        "kind": options.prior,
+        "mean": dict(zip(table.labels, np.atleast_2d(prior).mean(axis=0).tolist(), strict=True)),
+        "documents": int(known.sum()),
+        "labels_changed": int((corrected.label != table.label).sum()),
+    }
+
+
+def _why_not(table: LabelTable, kind: TargetKind, options: Calibration, answers: Answers) -> str | None:
+    """Says why no temperature is to be fitted; None where one is."""
+    if not options.temperature:
+        return "not asked for (data.calibration.temperature)"
+    if kind == "hard":
+        return "it would change no hard target"
+    if answers.strategy is None:
+        return "no experts were asked"
+    if answers.strategy not in RANDOMISED:
+        return f"the choice of documents was deterministic (data.experts.strategy: {answers.strategy})"
+    usable = len(_usable(table, answers))
+    if usable < FEWEST_ANSWERS:
+        return f"{usable} answers to documents with an LLM label, expected at least {FEWEST_ANSWERS}"
+    return None
+
+
+def _scaled(table: LabelTable, answers: Answers, seed: int) -> tuple[LabelTable, dict[str, Any]]:
+    at = _usable(table, answers)
+    weight = [1 / answers.inclusion[n] for n in at]
+    fitted = asdict(cross_fit(table.logprobs[at], [answers.label[n] for n in at], weight, seed))
+    value = fitted.pop("temperature")
+    return _with(table, scale(table.logprobs[table.label >= 0], value)), {"value": value, **fitted}
+
+
+def _usable(table: LabelTable, answers: Answers) -> list[int]:
+    return [n for n in answers.label if table.label[n] >= 0]
+
+
+def _with(table: LabelTable, logprobs: Floats) -> LabelTable:
+    """Returns the table with other log-probabilities of its labeled rows, normalised ones."""
+    known = table.label >= 0
+    likeliest, own = logprobs.argmax(axis=1), table.label[known]
+    stays = np.take_along_axis(logprobs, own[:, None], axis=1)[:, 0] >= logprobs.max(axis=1) - _EQUAL
+
+    def filled(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        values = old.copy()
+        values[known] = new
+        return values
+
+    return replace(
+        table,
+        label=filled(table.label, np.where(stays, own, likeliest)),
+        probs=filled(table.probs, np.exp(logprobs)),
+        logprobs=filled(table.logprobs, logprobs),
+        margin=filled(table.margin, margins(logprobs)),
+    )
