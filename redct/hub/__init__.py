@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from redct.hub.ensemble import Ensemble
 from redct.hub.store import LabelRow, LabelStore, LabelTable, read_labels
 
 _NEED_TORCH = {
@@ -11,7 +12,16 @@ _NEED_TORCH = {
     "LocalLabeler": "redct.hub.local",
 }
 
-__all__ = ["ImportedLabels", "LabelRow", "LabelStore", "LabelTable", "Labeler", "LocalLabeler", "read_labels"]
+__all__ = [
+    "Ensemble",
+    "ImportedLabels",
+    "LabelRow",
+    "LabelStore",
+    "LabelTable",
+    "Labeler",
+    "LocalLabeler",
+    "read_labels",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute may be anything

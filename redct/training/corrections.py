@@ -143,7 +143,8 @@ def _why_not(table: LabelTable, kind: TargetKind, options: Calibration, answers:
         return f"the choice of documents was deterministic (data.experts.strategy: {answers.strategy})"
     usable = len(_usable(table, answers))
     if usable < FEWEST_ANSWERS:
-        return f"{usable} answers to documents with an LLM label, expected at least {FEWEST_ANSWERS}"
+        found = f"{usable} answers of a randomised choice to documents with an LLM label"
+        return f"{found}, expected at least {FEWEST_ANSWERS}"
     return None
 
 
