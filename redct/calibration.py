@@ -30,21 +30,17 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Scaling:
-    """A fitted temperature, with what it does to documents that it was not fitted on.
+    """A fitted temperature, judged on documents that it was not fitted on.
 
     Args:
-        temperature: Fitted on all answers; above 1 the LLM was too sure of itself, below 1 too little.
-        answers: How many answers there were.
-        folds: Parts of the cross-fit: each part's probabilities have the temperature of the others.
-        before: Of the LLM's distributions, over all answers.
-        after: Of the cross-fitted ones, over the same answers.
+        temperature: Fitted on all documents; above 1 the LLM was too sure of itself, below 1 too little.
+        folds: Parts of the documents.
+        held_out: Of all documents together, each part scaled by the temperature of the other parts.
     """
 
     temperature: float
-    answers: int
     folds: int
-    before: Reliability
-    after: Reliability
+    held_out: Reliability
 
 
 def mean_distribution(logprobs: npt.ArrayLike) -> Floats:
@@ -171,13 +167,7 @@ def cross_fit(
     for number in range(folds):
         out = fold == number
         held_out[out] = scale(logs[out], fit_temperature(logs[~out], right[~out], shares[~out]))
-    return Scaling(
-        temperature=fit_temperature(logs, right, shares),
-        answers=len(logs),
-        folds=folds,
-        before=reliability(logs, right, shares),
-        after=reliability(held_out, right, shares),
-    )
+    return Scaling(fit_temperature(logs, right, shares), folds, reliability(held_out, right, shares))
 
 
 def _finite(logprobs: npt.ArrayLike) -> Floats:

@@ -145,11 +145,12 @@ def test_cross_fit_judges_on_what_it_did_not_see() -> None:
     logprobs, label = drawn(2000, temperature=3.0)
     fitted = cross_fit(logprobs, label, np.ones(2000), seed=0)
     assert fitted.temperature == pytest.approx(3, rel=0.1)
-    assert fitted.after.ece < fitted.before.ece / 3
+    before = reliability(logprobs, label, np.ones(2000))
     in_sample = reliability(scale(logprobs, fitted.temperature), label, np.ones(2000))
-    assert in_sample.log_loss < fitted.after.log_loss < fitted.before.log_loss
+    assert fitted.held_out.ece < before.ece / 3
+    assert in_sample.log_loss < fitted.held_out.log_loss < before.log_loss
     fold = np.random.default_rng(0).permutation(2000) % 5
     parts = [fold == number for number in range(5)]
     temperatures = [fit_temperature(logprobs[~p], label[~p], np.ones(1600)) for p in parts]
     losses = [log_loss(label[p], softmax(logprobs[p] / t, axis=1)) for p, t in zip(parts, temperatures, strict=True)]
-    assert fitted.after.log_loss == pytest.approx(np.mean(losses))
+    assert fitted.held_out.log_loss == pytest.approx(np.mean(losses))

@@ -62,7 +62,7 @@ class Ensemble:
         Args:
             ids: The documents to look at.
         """
-        said = _said(self.tables, ids)
+        said = _said(self.tables, _rows(self.tables, ids))
         sizes = Counter((said >= 0).sum(axis=0).tolist())
         record: dict[str, Any] = {
             "folders": [str(folder) for folder in self.folders],
@@ -70,8 +70,8 @@ class Ensemble:
             "documents_by_number_of_stores": {str(size): sizes[size] for size in sorted(sizes)},
         }
         if len(self.tables) > 1:
-            pairs = {pair: agreement(*said[list(pair)]) for pair in combinations(range(len(said)), 2)}
-            named = [{"stores": [i + 1, j + 1], **_plain(found)} for (i, j), found in pairs.items()]
+            pairs = combinations(zip(record["folders"], said, strict=True), 2)
+            named = [{"stores": [a, b], **_plain(agreement(one, other))} for (a, one), (b, other) in pairs]
             record |= {"agreement": named, "agreement_of_all": _plain(agreement_of_all(said))}
         return record
 
@@ -87,8 +87,7 @@ def notes(record: dict[str, Any]) -> list[str]:
         f"labels of {len(folders)} stores ({record['combine']}); documents by the number that labeled them: {counts}"
     ]
     for found in record["agreement"]:
-        names = " and ".join(folders[number - 1] for number in found["stores"])
-        lines.append(f"{names}: {_sentence(found)}")
+        lines.append(f"{' and '.join(found['stores'])}: {_sentence(found)}")
     if len(folders) > 2:
         lines.append(f"all {len(folders)} stores: {_sentence(record['agreement_of_all'])}")
     return lines
@@ -111,7 +110,8 @@ def combine(tables: Sequence[LabelTable], how: Combination = "average") -> Label
         return tables[0]
     ids = list(dict.fromkeys(document_id for table in tables for document_id in table.ids))
     joint = _error_rows(tables[0].labels, ids)
-    rows, said = _rows(tables, ids), _said(tables, ids)
+    rows = _rows(tables, ids)
+    said = _said(tables, rows)
     if how == "last":
         _take_last(joint, tables, rows, said)
     else:
@@ -161,10 +161,9 @@ def _rows(tables: Sequence[LabelTable], ids: Sequence[str]) -> Ints:
     return np.array([[place.get(i, -1) for i in ids] for place in places], dtype=np.int64).reshape(len(tables), -1)
 
 
-def _said(tables: Sequence[LabelTable], ids: Sequence[str]) -> Ints:
+def _said(tables: Sequence[LabelTable], rows: Ints) -> Ints:
     """(S, N) label that each table gives each document, -1 where it gives none."""
-    labels = [np.append(table.label, -1)[row] for table, row in zip(tables, _rows(tables, ids), strict=True)]
-    return np.stack(labels)
+    return np.stack([np.append(table.label, -1)[row] for table, row in zip(tables, rows, strict=True)])
 
 
 def _error_rows(labels: list[str], ids: list[str]) -> LabelTable:

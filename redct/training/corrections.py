@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from redct.calibration import cross_fit, divide_prior, mean_distribution, scale
+from redct.calibration import cross_fit, divide_prior, mean_distribution, reliability, scale
 from redct.confidence import margins
 from redct.documents import Document
 from redct.experts import RANDOMISED
@@ -77,66 +77,81 @@ def correct(
     Raises:
         InputError: When a document has no row, or the content-free prior no labels.
     """
-    table = stored.aligned([document.id for document in documents])
+    own = stored.aligned([document.id for document in documents])
+    asked = {"prior": options.prior, "temperature": options.temperature and kind == "soft"}
+    record = {"asked": asked, "prior": None, "temperature": None, "why": None, "reliability": None}
     if kind == "expit":
-        why = "targets: expit reproduces RED-CT's code"
-        return table, {"prior": {"kind": "none", "why": why}, "temperature": {"value": None, "why": why}}
-    table, prior = _without_prior(table, stored, documents, options)
-    if reason := _why_not(table, kind, options, answers):
-        return table, {"prior": prior, "temperature": {"value": None, "why": reason}}
-    table, temperature = _scaled(table, answers, seed)
-    return table, {"prior": prior, "temperature": temperature}
+        return own, record | {"why": "targets: expit reproduces RED-CT's code"}
+    table, prior = _without_prior(own, stored, documents, options)
+    record["prior"] = prior
+    if why := _unusable(own, answers):
+        return table, record | {"why": why}
+    at = _usable(own, answers)
+    judged = [answers.label[n] for n in at], [1 / answers.inclusion[n] for n in at]
+    steps = {"llm": reliability(own.logprobs[at], *judged)}
+    if prior:
+        steps["prior"] = reliability(table.logprobs[at], *judged)
+    if asked["temperature"]:
+        fitted = cross_fit(table.logprobs[at], *judged, seed)
+        table = _with(table, scale(table.logprobs[table.label >= 0], fitted.temperature))
+        steps["temperature"] = fitted.held_out
+        record["temperature"] = {"value": fitted.temperature, "folds": fitted.folds}
+    record["reliability"] = {"answers": len(at), **{name: asdict(found) for name, found in steps.items()}}
+    return table, record
 
 
-def notes(record: dict[str, Any], kind: TargetKind, options: Calibration) -> list[str]:
+def notes(record: dict[str, Any]) -> list[str]:
     """Returns lines for the user about a record of `correct`."""
-    prior, scaling = record["prior"], record["temperature"]
+    asked, prior, temperature = record["asked"], record["prior"], record["temperature"]
     lines = []
-    if prior["kind"] != "none":
+    if prior:
         shares = ", ".join(f"{label} {p:.2f}" for label, p in prior["mean"].items())
-        lines.append(
-            f"label prior divided out ({prior['kind']}): {shares}; {prior['labels_changed']:,} of "
-            f"{prior['documents']:,} labels changed"
-        )
-    elif options.prior != "none":
-        lines.append(f"label prior not divided out: {prior['why']}")
-    if scaling["value"] is not None:
-        before, after = scaling["before"], scaling["after"]
-        lines.append(
-            f"temperature {scaling['value']:.2f} from {scaling['answers']:,} answers of a randomised choice, weighted; "
-            f"on held-out answers ({scaling['folds']} folds) calibration error {before['ece']:.3f} -> "
-            f"{after['ece']:.3f}, log loss {before['log_loss']:.3f} -> {after['log_loss']:.3f}"
-        )
-    elif kind == "soft" and options.temperature:
-        lines.append(f"no temperature was fitted: {scaling['why']}")
+        changed = f"{prior['labels_changed']:,} of {prior['documents']:,} labels changed"
+        lines.append(f"label prior divided out ({asked['prior']}): {shares}; {changed}")
+    elif asked["prior"] != "none":
+        lines.append(f"label prior not divided out: {record['why']}")
+    if temperature:
+        lines.append(f"soft targets scaled by a temperature of {temperature['value']:.2f}")
+    elif asked["temperature"]:
+        lines.append(f"no temperature was fitted: {record['why']}")
+    if prior or temperature:
+        lines += _judgement(record["reliability"])
     return lines
+
+
+def _judgement(found: dict[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    steps = {"llm": "LLM", "prior": "prior divided out", "temperature": "temperature, cross-fitted"}
+    values = " -> ".join(
+        f"{found[step]['ece']:.3f} and {found[step]['log_loss']:.3f} ({name})"
+        for step, name in steps.items()
+        if step in found
+    )
+    where = f"on {found['answers']:,} answers of a randomised choice, weighted"
+    return [f"calibration error and log loss {where}: {values}"]
 
 
 def _without_prior(
     table: LabelTable, stored: LabelTable, documents: Sequence[Document], options: Calibration
-) -> tuple[LabelTable, dict[str, Any]]:
+) -> tuple[LabelTable, dict[str, Any] | None]:
     known = table.label >= 0
     if options.prior == "none" or not known.any():
-        return table, {"kind": "none", "why": "not asked for (data.calibration.prior)"}
+        return table, None
     if options.prior == "batch":
         prior = mean_distribution(table.logprobs[known])
     else:
         prior = content_free_priors(stored, documents)[known]
     corrected = _with(table, divide_prior(table.logprobs[known], prior))
     return corrected, {
-        "kind": options.prior,
         "mean": dict(zip(table.labels, np.atleast_2d(prior).mean(axis=0).tolist(), strict=True)),
         "documents": int(known.sum()),
         "labels_changed": int((corrected.label != table.label).sum()),
     }
 
 
-def _why_not(table: LabelTable, kind: TargetKind, options: Calibration, answers: Answers) -> str | None:
-    """Says why no temperature is to be fitted; None where one is."""
-    if not options.temperature:
-        return "not asked for (data.calibration.temperature)"
-    if kind == "hard":
-        return "it would change no hard target"
+def _unusable(table: LabelTable, answers: Answers) -> str | None:
+    """Says why no temperature can be fitted to the answers; None where one can."""
     if answers.strategy is None:
         return "no experts were asked"
     if answers.strategy not in RANDOMISED:
@@ -146,14 +161,6 @@ def _why_not(table: LabelTable, kind: TargetKind, options: Calibration, answers:
         found = f"{usable} answers of a randomised choice to documents with an LLM label"
         return f"{found}, expected at least {FEWEST_ANSWERS}"
     return None
-
-
-def _scaled(table: LabelTable, answers: Answers, seed: int) -> tuple[LabelTable, dict[str, Any]]:
-    at = _usable(table, answers)
-    weight = [1 / answers.inclusion[n] for n in at]
-    fitted = asdict(cross_fit(table.logprobs[at], [answers.label[n] for n in at], weight, seed))
-    value = fitted.pop("temperature")
-    return _with(table, scale(table.logprobs[table.label >= 0], value)), {"value": value, **fitted}
 
 
 def _usable(table: LabelTable, answers: Answers) -> list[int]:

@@ -232,7 +232,7 @@ class LabeledTextDataModule(L.LightningDataModule):
             where = ", ".join(map(str, self.label_folders))
             raise InputError(f"{where}: no document has a label, only errors; expected labels to train on")
         table, record = corrections.correct(stored, documents, self.targets, self.calibration, answers, self.seed)
-        self.notes += corrections.notes(record, self.targets, self.calibration)
+        self.notes += corrections.notes(record)
         self.corrections |= record
         targets = build_targets(table, answers.label, self.targets, self.expert_eps)
         part = _part_of(documents, targets)

@@ -51,7 +51,7 @@ def measure(
     then = reliability(before[other], gold[other], left)
     now = reliability(scale(logprobs[other], fitted.temperature), gold[other], left)
     first = reliability(before[at], gold[at], weight)
-    return fitted.temperature, plain, first.ece, fitted.after.ece, then.ece, now.ece, then.log_loss, now.log_loss
+    return fitted.temperature, plain, first.ece, fitted.held_out.ece, then.ece, now.ece, then.log_loss, now.log_loss
 
 
 def main() -> None:

@@ -58,8 +58,7 @@ def test_a_temperature_from_answers_of_a_randomised_choice(study, capfd) -> None
     sure = labeler("sure.jsonl", wrong=4, sure=0.99)
     assert run("predict", *sure) == 0
     lines = said(capfd, *FIT, *sure, "--data.experts.budget", "60")
-    (line,) = [line for line in lines if line.startswith("temperature")]
-    assert "from 60 answers of a randomised choice, weighted" in line
+    assert any("log loss on 60 answers of a randomised choice, weighted: 0." in line for line in lines)
     table = read_labels(RUN / "labels", LABELS)
     with Ledger(RUN / "experts.sqlite") as ledger:
         (parameters,) = ledger._connection.execute("SELECT parameters FROM rounds").fetchone()
@@ -70,14 +69,15 @@ def test_a_temperature_from_answers_of_a_randomised_choice(study, capfd) -> None
         [LABELS.index(label) for label in given.values()],
         [1 / asked.inclusion[i] for i in given],
     )
+    assert f"soft targets scaled by a temperature of {temperature:.2f}" in lines
     assert record()["temperature"]["value"] == pytest.approx(temperature)
-    assert record()["temperature"]["after"]["ece"] < record()["temperature"]["before"]["ece"]
+    assert record()["reliability"]["temperature"]["ece"] < record()["reliability"]["llm"]["ece"]
     ids, probs = targets()
     expected = np.exp(table.aligned(ids).logprobs / temperature)
     np.testing.assert_allclose(probs, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
     # What was recorded about the choice does not depend on the correction.
     assert said(capfd, *FIT, *sure, "--data.experts.budget", "60", "--data.calibration.temperature", "false")
-    assert record()["temperature"]["value"] is None
+    assert record()["temperature"] is None
     with Ledger(RUN / "experts.sqlite") as ledger:
         assert ledger._connection.execute("SELECT count(*) FROM rounds").fetchone() == (1,)
     lines = said(capfd, *FIT, *sure, "--data.experts", "{budget: 60, strategy: margin}")

@@ -104,7 +104,7 @@ def test_stores_are_read_and_their_agreement_told(tmp_path) -> None:
     assert ensemble.table.aligned(["d0", "d1", "d2"]).label.tolist() == [0, 1, 2]
     record = ensemble.record(["d0", "d1", "d2"])
     assert record["documents_by_number_of_stores"] == {"1": 1, "2": 1, "3": 1}
-    assert record["agreement"][0] == {"stores": [1, 2], "documents": 2, "share": 0.5, "kappa": 0.0}
+    assert record["agreement"][0] == {"stores": [str(n) for n in names[:2]], "documents": 2, "share": 0.5, "kappa": 0.0}
     assert record["agreement_of_all"]["documents"] == 1
     lines = notes(record)
     assert lines[0].endswith(

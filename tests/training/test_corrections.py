@@ -56,10 +56,10 @@ def test_nothing_is_corrected_without_reason(table, given, kind, options, reason
     corrected, record = correct(table, DOCUMENTS, kind, options, given, 0)
     for before, after in zip(plain(table), plain(corrected), strict=True):
         np.testing.assert_array_equal(before, after)
-    lines = notes(record, kind, options)
+    lines = notes(record)
     assert len(lines) == (reason is not None)
     assert not lines or reason in lines[0]
-    assert record["temperature"]["value"] is None
+    assert record["temperature"] is None
 
 
 def test_a_temperature_weighs_answers_and_leaves_labels(table) -> None:
@@ -69,14 +69,17 @@ def test_a_temperature_weighs_answers_and_leaves_labels(table) -> None:
     weight = [1 / given.inclusion[n] for n in at]
     expected = fit_temperature(table.logprobs[at], [given.label[n] for n in at], weight)
     assert record["temperature"]["value"] == expected
-    assert record["temperature"]["answers"] == len(at) < 90
+    found = record["reliability"]
+    assert found["answers"] == len(at) < 90
+    assert found["temperature"]["log_loss"] < found["llm"]["log_loss"]
     known = table.label >= 0
     np.testing.assert_allclose(corrected.probs[known], softmax(table.logprobs[known] / expected, axis=1), atol=1e-6)
     np.testing.assert_allclose(corrected.margin[known], table.margin[known] / expected, rtol=1e-4)
     np.testing.assert_array_equal(corrected.label, table.label)
     assert np.isnan(corrected.probs[~known]).all()
-    (line,) = notes(record, "soft", Calibration())
-    assert line.startswith(f"temperature {expected:.2f} from {len(at)} answers of a randomised choice, weighted")
+    first, second = notes(record)
+    assert first == f"soft targets scaled by a temperature of {expected:.2f}"
+    assert f"on {len(at)} answers of a randomised choice, weighted: {found['llm']['ece']:.3f} and " in second
 
 
 @pytest.mark.parametrize("kind", ["soft", "hard"])
@@ -90,7 +93,7 @@ def test_the_prior_of_the_corpus_is_divided_out(table, kind) -> None:
     np.testing.assert_array_equal(corrected.label[known], expected.argmax(axis=1))
     changed = int((expected.argmax(axis=1) != table.label[known]).sum())
     assert 0 < changed == record["prior"]["labels_changed"]
-    line = notes(record, kind, Calibration("batch"))[0]
+    line = notes(record)[0]
     assert line.startswith(f"label prior divided out (batch): a {prior[0]:.2f}, ")
     assert line.endswith(f"{changed} of {known.sum()} labels changed")
 
@@ -99,6 +102,13 @@ def test_the_temperature_is_fitted_after_the_prior_is_divided_out(table) -> None
     given = answers(90)
     without, _ = correct(table, DOCUMENTS, "soft", Calibration("batch", temperature=False), given, 0)
     both, record = correct(table, DOCUMENTS, "soft", Calibration("batch"), given, 0)
+    steps = record["reliability"]
+    assert [*steps] == ["answers", "llm", "prior", "temperature"]
+    at = [n for n in given.label if table.label[n] >= 0]
+    weight, right = [1 / given.inclusion[n] for n in at], [given.label[n] for n in at]
+    losses = [-log_softmax(t.logprobs[at], axis=1)[np.arange(len(at)), right] for t in (table, without)]
+    expected = [np.average(loss, weights=weight) for loss in losses]
+    assert [steps["llm"]["log_loss"], steps["prior"]["log_loss"]] == pytest.approx(expected, rel=1e-5)
     again, alone = correct(without, DOCUMENTS, "soft", Calibration(), given, 0)
     assert record["temperature"]["value"] == pytest.approx(alone["temperature"]["value"])
     np.testing.assert_allclose(both.probs, again.probs, atol=1e-6)
