@@ -86,8 +86,7 @@ def notes(record: dict[str, Any]) -> list[str]:
     lines = [
         f"labels of {len(folders)} stores ({record['combine']}); documents by the number that labeled them: {counts}"
     ]
-    for found in record["agreement"]:
-        lines.append(f"{' and '.join(found['stores'])}: {_sentence(found)}")
+    lines += [f"{' and '.join(found['stores'])}: {_sentence(found)}" for found in record["agreement"]]
     if len(folders) > 2:
         lines.append(f"all {len(folders)} stores: {_sentence(record['agreement_of_all'])}")
     return lines

@@ -79,7 +79,7 @@ def correct(
     """
     own = stored.aligned([document.id for document in documents])
     asked = {"prior": options.prior, "temperature": options.temperature and kind == "soft"}
-    record = {"asked": asked, "prior": None, "temperature": None, "why": None, "reliability": None}
+    record: dict[str, Any] = {"asked": asked, "prior": None, "temperature": None, "why": None, "reliability": None}
     if kind == "expit":
         return own, record | {"why": "targets: expit reproduces RED-CT's code"}
     table, prior = _without_prior(own, stored, documents, options)
