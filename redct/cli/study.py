@@ -20,6 +20,7 @@ from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels, show_test
 from redct.errors import InputError
 from redct.hub.labeler import Labeler
+from redct.hub.store import LabelStore
 from redct.task import Task
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
@@ -171,9 +172,12 @@ class StudyCLI(LightningCLI):
         return kwargs
 
     def _check_labels(self) -> None:
-        """Refuses labels in the store that this study's task or labeler would not have made."""
-        if self.labeler is not None:
-            self.labeler.assign(self.study.task, [], self.study.store, self.study.seed)
+        """Refuses labels in the store that this study's task or labeler would not have made, or of another task."""
+        for folder in self.study.label_folders:
+            if Path(folder).resolve() != self.study.store.folder.resolve():
+                LabelStore(folder).check_labels(self.study.task.labels)
+            elif self.labeler is not None:
+                self.labeler.assign(self.study.task, [], self.study.store, self.study.seed)
 
     def before_predict(self) -> None:
         """Gives the labeler its documents, and asks whether they may leave this machine."""
@@ -226,10 +230,11 @@ class StudyCLI(LightningCLI):
         """Compares the classifier with the LLM and the majority class."""
         if not self.trainer.is_global_zero:
             return
-        self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
         documents = self.study.parts["test"].part.documents
         rows = [self.model.predictions[n] for n in range(len(documents))]
-        show_test(self.study.task, documents, rows, self.study.store, self.folder / "metrics.json", self.study.seed)
+        labeled = self.study.labels_of(documents)
+        self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
+        show_test(self.study.task, documents, rows, labeled, self.folder / "metrics.json", self.study.seed)
 
     def _say(self, notes: Sequence[str]) -> None:
         if self.trainer.is_global_zero:

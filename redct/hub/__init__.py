@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from redct.hub.ensemble import Ensemble
 from redct.hub.store import LabelRow, LabelStore, LabelTable, read_labels
 
 _NEED_TORCH = {
@@ -14,6 +15,7 @@ _NEED_TORCH = {
 
 __all__ = [
     "ApiLabeler",
+    "Ensemble",
     "ImportedLabels",
     "LabelRow",
     "LabelStore",
