@@ -7,7 +7,15 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from redct.calibration import cross_fit, divide_prior, mean_distribution, reliability, scale
+from redct.calibration import (
+    LARGEST_TEMPERATURE,
+    SMALLEST_TEMPERATURE,
+    cross_fit,
+    divide_prior,
+    mean_distribution,
+    reliability,
+    scale,
+)
 from redct.confidence import margins
 from redct.documents import Document
 from redct.experts import RANDOMISED
@@ -18,6 +26,10 @@ from redct.training.relabeling import TargetKind
 Floats = npt.NDArray[np.float64]
 
 FEWEST_ANSWERS: Final = 50
+_BOUNDS: Final = {
+    SMALLEST_TEMPERATURE: ", the smallest allowed: every answer is the LLM's label",
+    LARGEST_TEMPERATURE: ", the largest allowed: the LLM's probabilities do not tell its errors, targets are near even",
+}
 # Log-probabilities are stored as float32: of labels that differ by less, the LLM's own stays.
 _EQUAL: Final = 1e-6
 
@@ -111,7 +123,8 @@ def notes(record: dict[str, Any]) -> list[str]:
     elif asked["prior"] != "none":
         lines.append(f"label prior not divided out: {record['why']}")
     if temperature:
-        lines.append(f"soft targets scaled by a temperature of {temperature['value']:.2f}")
+        bound = _BOUNDS.get(temperature["value"], "")
+        lines.append(f"soft targets scaled by a temperature of {temperature['value']:.2f}{bound}")
     elif asked["temperature"]:
         lines.append(f"no temperature was fitted: {record['why']}")
     if prior or temperature:

@@ -82,6 +82,15 @@ def test_a_temperature_weighs_answers_and_leaves_labels(table) -> None:
     assert f"on {len(at)} answers of a randomised choice, weighted: {found['llm']['ece']:.3f} and " in second
 
 
+@pytest.mark.parametrize(("offset", "bound", "value"), [(0, "smallest", 0.01), (1, "largest", 100)])
+def test_a_temperature_at_a_bound_is_said(table, offset, bound, value) -> None:
+    known = np.flatnonzero(table.label >= 0)[:60].tolist()
+    given = Answers({n: int(table.label[n] + offset) % 3 for n in known}, dict.fromkeys(known, 0.5), "random")
+    _, record = correct(table, DOCUMENTS, "soft", Calibration(), given, 0)
+    assert record["temperature"]["value"] == value
+    assert f"the {bound} allowed" in notes(record)[0]
+
+
 @pytest.mark.parametrize("kind", ["soft", "hard"])
 def test_the_prior_of_the_corpus_is_divided_out(table, kind) -> None:
     corrected, record = correct(table, DOCUMENTS, kind, Calibration("batch"), Answers(), 0)
