@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,23 @@ class Documents(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Document]: ...
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Documents one after the other.
+
+    Attributes:
+        parts: What they are made of.
+    """
+
+    parts: Sequence[Documents]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[Document]:
+        return chain.from_iterable(self.parts)
 
 
 def in_batches(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:

@@ -108,7 +108,8 @@ def test_splits_are_those_of_lists(tmp_path: Path, seed: int, unlabeled: bool, d
         texts = [f"Post {rng.integers(40)}{'!' * rng.integers(3)}" for _ in range(count)]
         texts = [text if "empty" not in drop or rng.random() > 0.1 else " " for text in texts]
         golds = [None if unlabeled and not rng.integers(9) else "abc"[rng.integers(3)] for _ in texts]
-        return [Document(f"{name}{n}", t, {"t": "xy"[n % 2]}, g) for n, (t, g) in enumerate(zip(texts, golds))]
+        pairs = enumerate(zip(texts, golds, strict=True))
+        return [Document(f"{name}{n}", text, {"t": "xy"[n % 2]}, gold) for n, (text, gold) in pairs]
 
     train, validation = some("d", 90), some("v", 9)
     files = {"train": write(tmp_path / "a.jsonl", train), "validation": write(tmp_path / "v.jsonl", validation)}
