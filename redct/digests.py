@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 SIZE = 16  # bytes of a digest
 BLOCK = 1 << 16  # digests that are read at a time
-PART = 1 << 18  # digests that are sorted at a time, about 15 MB ...
-MOST_PARTS = 64  # ... but the file is read at most so often
+PART = 1 << 16  # digests that are sorted at a time, about 13 MB ...
+MOST_PARTS = 256  # ... and more where this many parts are not enough: 80 MB for 1e8
+RECORD = 3 * 8  # bytes of a row number and its digest
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -22,7 +23,8 @@ class Digests:
 
     They stand for the texts: that among 1e8 different texts any two share a digest has a probability of 1.5e-23
     (N^2 / 2^129), less than that of a memory error meanwhile. They lie in a temporary file, 16 bytes each, which
-    is gone with the object; all comparisons sort one part of them after the other.
+    is gone with the object. Comparisons deal them out to parts by their remainder, in another temporary file, and
+    sort one part after the other.
 
     Args:
         texts: The first texts; `add` takes more.
@@ -50,11 +52,9 @@ class Digests:
             among: (N,) the texts that count; the others are False. By default all count.
         """
         mask = np.zeros(self._count, dtype=bool)
-        parts = self._parts_for(self._count)
-        for number in range(parts):
-            rows, keys = self._part(number, parts, among)
+        for rows, keys in self._parts(_number_of_parts(self._count), among):
             order = _sorted(keys)
-            mask[rows[order[1:][_equal_to_previous(keys[order])[1:]]]] = True
+            mask[rows[order[_equal_to_previous(keys[order])]]] = True
         return mask
 
     def first(self, row: int) -> int:
@@ -80,10 +80,9 @@ class Digests:
             other: M texts.
             among: (M,) those of the other that count; by default all.
         """
-        parts = self._parts_for(max(self._count, len(other)))
-        for number in range(parts if self._count and len(other) else 0):
-            rows, keys = self._part(number, parts)
-            other_rows, other_keys = other._part(number, parts, among)
+        parts = _number_of_parts(max(self._count, len(other)))
+        both_parts = zip(self._parts(parts), other._parts(parts, among), strict=True)
+        for (rows, keys), (other_rows, other_keys) in both_parts:
             both = np.concatenate([other_keys, keys])
             order = _sorted(both)
             place = np.arange(len(order))
@@ -94,28 +93,46 @@ class Digests:
             hit = ~is_other & (last >= group)
             yield rows[order[hit] - len(other_keys)], other_rows[order[last[hit]]]
 
-    @staticmethod
-    def _parts_for(count: int) -> int:
-        return min(MOST_PARTS, -(-count // PART))
-
     def _blocks(self, start: int = 0) -> Iterator[tuple[int, Keys]]:
         """Yields blocks of digests as two numbers each, with the row of the first."""
         for row in range(start, self._count, BLOCK):
             self._file.seek(row * SIZE)
             yield row, np.frombuffer(self._file.read(BLOCK * SIZE), dtype=np.uint64).reshape(-1, 2)
 
-    def _part(self, number: int, parts: int, among: Mask | None = None) -> tuple[Rows, Keys]:
-        """Returns the digests that leave the remainder `number`, with their rows."""
-        rows: list[Rows] = [np.zeros(0, dtype=np.int64)]
-        keys: list[Keys] = [np.zeros((0, 2), dtype=np.uint64)]
+    def _parts(self, parts: int, among: Mask | None = None) -> Iterator[tuple[Rows, Keys]]:
+        """Yields the digests of each remainder, with their rows."""
+        sizes = np.zeros(parts, dtype=np.int64)
+        for records in self._records(among):
+            sizes += np.bincount(_remainders(records, parts), minlength=parts)
+        ends = np.cumsum(sizes)
+        places = ends - sizes
+        with tempfile.TemporaryFile(buffering=0) as file:
+            for records in self._records(among):
+                remainders = _remainders(records, parts)
+                for part in np.unique(remainders):
+                    chosen = records[remainders == part]
+                    file.seek(int(places[part]) * RECORD)
+                    file.write(chosen.tobytes())
+                    places[part] += len(chosen)
+            for end, size in zip(ends.tolist(), sizes.tolist(), strict=True):
+                file.seek((end - size) * RECORD)
+                records = np.frombuffer(file.read(size * RECORD), dtype=np.uint64).reshape(-1, 3)
+                yield records[:, 0].astype(np.int64), records[:, 1:]
+
+    def _records(self, among: Mask | None) -> Iterator[Keys]:
+        """Yields blocks of row numbers and digests."""
         for start, block in self._blocks():
-            chosen = block[:, 0] % np.uint64(parts) == number
-            if among is not None:
-                chosen &= among[start : start + len(block)]
-            at = np.flatnonzero(chosen)
-            rows.append(at + start)
-            keys.append(block[at])
-        return np.concatenate(rows), np.concatenate(keys)
+            rows = np.arange(start, start + len(block), dtype=np.uint64)
+            records = np.column_stack([rows, block])
+            yield records if among is None else records[among[start : start + len(block)]]
+
+
+def _number_of_parts(count: int) -> int:
+    return max(1, min(MOST_PARTS, -(-count // PART)))
+
+
+def _remainders(records: Keys, parts: int) -> Rows:
+    return (records[:, 1] % np.uint64(parts)).astype(np.int64)
 
 
 def _sorted(keys: Keys) -> Rows:

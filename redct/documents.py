@@ -162,6 +162,15 @@ class Corpus:
         return lines
 
 
+def missing(documents: Documents, stored: Digests) -> Mask:
+    """Returns (N,) which of N documents have an id that is not stored."""
+    if isinstance(documents, Corpus):
+        return ~documents.ids.found_in(stored)[documents.keep]
+    if isinstance(documents, Joined):
+        return np.concatenate([missing(part, stored) for part in documents.parts])
+    return ~Digests(document.id for document in documents).found_in(stored)
+
+
 def read_documents(source: str | Sequence[str], task: Task, *, drop: Collection[str] = ()) -> Corpus:
     """Reads a corpus.
 

@@ -169,7 +169,7 @@ def _lines_of_json(text: TextFile) -> Iterator[Object]:
     for number, line in enumerate(text.lines(), 1):
         if line.strip():
             row += 1
-            yield _object(text.path, row, _decoded(f"{text.path}, line {number}", line.removesuffix("\n")))
+            yield _object(text.path, row, _decoded(text.path, line.removesuffix("\n"), number))
 
 
 def _list_of_json(text: TextFile) -> Iterator[Object]:
@@ -180,11 +180,12 @@ def _list_of_json(text: TextFile) -> Iterator[Object]:
         yield _object(text.path, row, value)
 
 
-def _decoded(where: str, text: str) -> Any:  # noqa: ANN401 - JSON may be anything
+def _decoded(path: str, text: str, line: int | None = None) -> Any:  # noqa: ANN401 - JSON may be anything
     try:
         return _DECODER.decode(text)
     except (json.JSONDecodeError, RecursionError) as error:
         hint = "; name a file with one object a line .jsonl" if "Extra data" in str(error) else ""
+        where = path if line is None else f"{path}, line {line}"
         raise InputError(f"{where}: not JSON: {error}{hint}") from None
 
 

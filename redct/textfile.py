@@ -56,7 +56,7 @@ def look_through(path: str) -> TextFile:
     decoder = codecs.getincrementaldecoder("utf-8")()
     encoding, newline, start = "utf-8", "\r", b""
     for block in _blocks(path):
-        start = start or block[:2]
+        start = (start + block[:2])[:2]
         newline = "\n" if b"\n" in block else newline
         if encoding == "utf-8" and not _decodes(decoder, block):
             encoding = "cp1252"

@@ -12,8 +12,8 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import IterableDataset
 
-from redct.digests import Digests, Mask
-from redct.documents import Document, Documents, in_batches
+from redct.digests import Mask
+from redct.documents import Document, Documents, in_batches, missing
 from redct.errors import InputError
 from redct.hub.prompts import prompt_hash
 from redct.hub.store import LabelRow, LabelStore
@@ -138,10 +138,7 @@ class Labeler(L.LightningModule):
             store.begin(self.fingerprint(), self.task.labels)
         stored = store.ids()
         self.trainer.strategy.barrier("label store read")
-        left = np.ones(len(documents), dtype=bool)
-        if len(stored):
-            left = ~Digests(document.id for document in documents).found_in(stored)
-        share = Share(documents, left, self.trainer.global_rank, self.trainer.world_size)
+        share = Share(documents, missing(documents, stored), self.trainer.global_rank, self.trainer.world_size)
         self.documents_left = len(share)
         return share
 
