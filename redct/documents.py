@@ -1,22 +1,23 @@
 """Documents: what is labeled, read from the files of a corpus."""
 
 import glob
+import string
 import unicodedata
-from collections.abc import Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from redct.digests import Digests, Mask
 from redct.errors import InputError
-from redct.tables import HUB, Table, data_suffix, read_table
+from redct.tables import HUB, Row, data_suffix, open_table
 from redct.task import Task
 
 DROPS = ("empty", "duplicates", "overlap")
-
-Place = tuple[str, int]
-"""A file and a row of it, counted from 1 without the header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,38 @@ class Document:
         return "\n".join(f"{name}: {value}" for name, value in self.context.items())
 
 
+class Documents(Protocol):
+    """Documents that can be counted, and read as often as need be: a list, or a corpus that lies in files."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Document]: ...
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Documents one after the other.
+
+    Attributes:
+        parts: What they are made of.
+    """
+
+    parts: Sequence[Documents]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[Document]:
+        return chain.from_iterable(self.parts)
+
+
+def in_batches(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    """Yields lists of `size` documents; the last one may be shorter."""
+    reading = iter(documents)
+    while batch := list(islice(reading, size)):
+        yield batch
+
+
 @dataclass(frozen=True)
 class FileReading:
     """How a file was read.
@@ -55,23 +88,59 @@ class FileReading:
     encoding: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """The documents of one source, and what was noticed about them.
 
+    Its length is their number; every iteration reads the files anew, in their order, so that the memory it
+    takes is a byte per row.
+
     Attributes:
-        documents: In the order of the files.
         files: How each file was read.
         empty: Documents without text; they are left out, or reading would have been refused.
         duplicates: Documents whose text and context stand earlier in this source too, see `same_text`.
         drop: What was left out.
+        keep: (R,) which of the files' R rows are documents of the corpus.
+        ids: Digests of the ids of all R rows.
+        texts: Digests of what they say, see `same_text`.
     """
 
-    documents: list[Document]
-    files: list[FileReading]
+    files: list[FileReading] = field(default_factory=list)
     empty: int = 0
     duplicates: int = 0
     drop: frozenset[str] = frozenset()
+    keep: Mask = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    ids: Digests = field(default_factory=Digests)
+    texts: Digests = field(default_factory=Digests)
+    _sources: list["_Source"] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.keep))
+
+    def __iter__(self) -> Iterator[Document]:
+        start = 0
+        for source, file in zip(self._sources, self.files, strict=True):
+            kept = self.keep[start : start + file.rows]
+            start += file.rows
+            try:
+                for row, (values, is_kept) in enumerate(zip(source.table, kept, strict=True), 1):
+                    if is_kept:
+                        yield source.document(row, values)
+            except ValueError:
+                raise InputError(f"{file.path}: changed since it was checked, expected {file.rows:,} rows") from None
+
+    @cached_property
+    def documents(self) -> list[Document]:
+        """All documents in memory."""
+        return list(self)
+
+    def select(self, chosen: Mask) -> "Corpus":
+        """Returns the corpus of some of the documents.
+
+        Args:
+            chosen: (R,) which rows may stay; those that are left out already stay out.
+        """
+        return replace(self, keep=self.keep & chosen)
 
     def notes(self) -> list[str]:
         """Returns one line for each thing that the user should know."""
@@ -93,18 +162,29 @@ class Corpus:
         return lines
 
 
+def missing(documents: Documents, stored: Digests) -> Mask:
+    """Returns (N,) which of N documents have an id that is not stored."""
+    if isinstance(documents, Corpus):
+        return ~documents.ids.found_in(stored)[documents.keep]
+    if isinstance(documents, Joined):
+        return np.concatenate([missing(part, stored) for part in documents.parts])
+    return ~Digests(document.id for document in documents).found_in(stored)
+
+
 def read_documents(source: str | Sequence[str], task: Task, *, drop: Collection[str] = ()) -> Corpus:
     """Reads a corpus.
 
     Args:
         source: A file, a glob, `hf://name[:split]`, or several of them. Read are CSV, TSV, JSONL, JSON and
-            Parquet; the text forms also as .gz, in UTF-8 or else cp1252.
+            Parquet; the text forms also as .gz, in UTF-8 or else cp1252. The files must stay as they are while the
+            corpus is used.
         task: Says which columns hold what, and which labels there are.
         drop: `empty` leaves out documents without text, `duplicates` all but the first of each text and
             context; `overlap` means nothing here.
 
     Returns:
-        The corpus. Without an id column, a document's id is its file's name and row, such as `train:17`.
+        The corpus, of which the files were read once to check them. Without an id column, a document's id is its
+        file's name and row, such as `train:17`.
 
     Raises:
         InputError: When a file or a row is not as it must be.
@@ -113,37 +193,66 @@ def read_documents(source: str | Sequence[str], task: Task, *, drop: Collection[
         if name not in DROPS:
             raise InputError(f"data.drop: found {name!r}, expected {', '.join(DROPS)}")
     columns = task.columns
+    columns = task.columns
     wanted = [c for c in (columns.text, columns.gold, columns.id, *columns.context.values()) if c is not None]
     paths = _find_files([source] if isinstance(source, str) else source)
-    documents: list[Document] = []
-    files: list[FileReading] = []
-    places: list[Place] = []
-    for path, stem in zip(paths, _stems(paths), strict=True):
-        table = read_table(path, wanted)
-        documents.extend(_documents_of(table, stem, task))
-        files.append(FileReading(table.path, table.rows, table.encoding))
-        places.extend((table.path, row) for row in range(1, table.rows + 1))
-    if not documents:
+    sources = [_Source(path, stem, wanted, task) for path, stem in zip(paths, _stems(paths), strict=True)]
+    corpus, filled = _read_once(sources)
+    if not len(filled):
         raise InputError(f"{', '.join(paths)}: no rows, expected documents")
-    _check_ids(documents, places)
-    return _screened(documents, places, files, frozenset(drop))
+    _check_ids(corpus)
+    return _screened(corpus, filled, frozenset(drop))
 
 
-def _screened(documents: list[Document], places: list[Place], files: list[FileReading], drop: frozenset[str]) -> Corpus:
-    filled = [document for document in documents if document.text.strip()]
-    empty = len(documents) - len(filled)
-    if empty and ("empty" not in drop or not filled):
-        path, row = next(p for p, d in zip(places, documents, strict=True) if not d.text.strip())
-        advice = "leave them out with data.drop: [empty]" if filled else "expected documents with text"
+def _read_once(sources: list["_Source"]) -> tuple[Corpus, Mask]:
+    """Returns all rows as a corpus, and which of them have text."""
+    files, ids, texts, filled = [], Digests(), Digests(), bytearray()
+    for source in sources:
+        before = len(filled)
+        for document in source.check():
+            ids.add(document.id)
+            texts.add(repr(same_text(document)))
+            filled.append(bool(document.text.strip()))
+        files.append(FileReading(source.table.path, len(filled) - before, source.table.encoding))
+    corpus = Corpus(files, keep=np.ones(len(filled), dtype=bool), ids=ids, texts=texts, _sources=sources)
+    return corpus, np.frombuffer(filled, dtype=bool)
+
+
+def _screened(corpus: Corpus, filled: Mask, drop: frozenset[str]) -> Corpus:
+    empty = len(filled) - int(np.count_nonzero(filled))
+    if empty and ("empty" not in drop or empty == len(filled)):
+        path, row = _place(corpus, int(np.argmin(filled)))
+        advice = "leave them out with data.drop: [empty]" if filled.any() else "expected documents with text"
         raise InputError(f"{path}, row {row}: empty text ({empty:,} in all); {advice}")
-    firsts: dict[Hashable, Document] = {}
-    for document in filled:
-        firsts.setdefault(same_text(document), document)
-    kept = list(firsts.values()) if "duplicates" in drop else filled
-    return Corpus(kept, files, empty=empty, duplicates=len(filled) - len(firsts), drop=drop)
+    repeated = corpus.texts.repeated(among=filled)
+    keep = filled & ~repeated if "duplicates" in drop else filled
+    return replace(corpus, drop=drop, keep=keep, empty=empty, duplicates=int(np.count_nonzero(repeated)))
 
 
-def same_text(document: Document) -> Hashable:
+def _check_ids(corpus: Corpus) -> None:
+    repeated = corpus.ids.repeated()
+    if not repeated.any():
+        return
+    later = int(np.argmax(repeated))
+    document = next(islice(corpus, later, None))
+    (earlier, at), (path, row) = _place(corpus, corpus.ids.first(later)), _place(corpus, later)
+    other = f"row {at}" if earlier == path else f"{earlier}, row {at}"
+    raise InputError(f"{path}, row {row}: id {document.id!r} stands in {other} too, expected unique ids")
+
+
+def _place(corpus: Corpus, number: int) -> tuple[str, int]:
+    """Returns the file of one of all rows, and the row in it, counted from 1 without the header."""
+    for file in corpus.files:
+        if number < file.rows:
+            return file.path, number + 1
+        number -= file.rows
+    raise AssertionError("no such row")
+
+
+_NEITHER = bytes(sorted(set(range(128)) - set((string.ascii_letters + string.digits).encode())))
+
+
+def same_text(document: Document) -> tuple[object, ...]:
     """Returns what is equal for documents that say the same, to find duplicates.
 
     That is the context, and the text's letters and digits in small letters: copies of a post or a sentence
@@ -151,72 +260,12 @@ def same_text(document: Document) -> Hashable:
     the others are left out too.
     """
     text = unicodedata.normalize("NFKC", document.text).casefold()
-    kept = "".join(c for c in text if c.isascii() and c.isalnum())
+    kept = text.encode("ascii", "ignore").translate(None, _NEITHER).decode()
     if not text.isascii():
         # Marks count as letters: in many scripts they are the vowels.
         every = "".join(c for c in text if unicodedata.category(c)[0] in "LMN")
         kept = kept if len(kept) >= 0.9 * len(every) else every
     return (kept or document.text, *sorted(document.context.items()))
-
-
-def overlap(train: list[Document], test: list[Document]) -> set[str]:
-    """Returns the ids of training documents whose text and context stand in test too, see `same_text`."""
-    seen = {same_text(document) for document in test}
-    return {document.id for document in train if same_text(document) in seen}
-
-
-def check_ids_disjoint(train: list[Document], test: list[Document]) -> None:
-    """Checks that no id stands for two documents.
-
-    Raises:
-        InputError: When an id stands in both.
-    """
-    shared = sorted({document.id for document in train} & {document.id for document in test})
-    if shared:
-        raise InputError(
-            f"id {shared[0]!r} stands in two files of the study ({len(shared):,} ids in all), expected "
-            "different ids; name a column of unique ids (task.columns.id), or rename a file"
-        )
-
-
-def split_documents(documents: list[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
-    """Splits documents at random, stratified by gold label where every document has one.
-
-    Args:
-        documents: N documents.
-        share: Size of the second part, as a share of N.
-        seed: Draws it.
-
-    Returns:
-        The rest, and exactly round(share * N) documents; both in the order of the file.
-
-    Raises:
-        InputError: When a part would be empty.
-    """
-    total = round(share * len(documents)) if 0 < share < 1 else 0
-    if not 0 < total < len(documents):
-        raise InputError(f"a share of {share} of {len(documents):,} documents leaves a part empty")
-    rng = np.random.default_rng(seed)
-    labels = [document.gold for document in documents if document.gold is not None]
-    if len(labels) < len(documents):
-        labels = [""] * len(documents)
-    strata = np.unique(labels, return_inverse=True)[1]
-    drawn = np.zeros(len(documents), dtype=bool)
-    for stratum, size in enumerate(_apportion(np.bincount(strata), share, total, rng)):
-        drawn[rng.permutation(np.flatnonzero(strata == stratum))[:size]] = True
-    rest = [document for document, taken in zip(documents, drawn, strict=True) if not taken]
-    return rest, [document for document, taken in zip(documents, drawn, strict=True) if taken]
-
-
-def _apportion(
-    counts: npt.NDArray[np.int64], share: float, total: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Shares `total` out by largest remainder; equal ones in random order, so that no name is favoured."""
-    quotas = share * counts
-    sizes: npt.NDArray[np.int64] = np.floor(quotas).astype(np.int64)
-    order = np.lexsort((rng.permutation(len(counts)), -(quotas - sizes)))
-    sizes[order[: total - int(sizes.sum())]] += 1
-    return sizes
 
 
 def _find_files(sources: Iterable[str]) -> list[str]:
@@ -255,21 +304,41 @@ def _without_suffix(path: str) -> str:
     return path[: path.lower().rindex(suffix)]
 
 
-def _documents_of(table: Table, stem: str, task: Task) -> list[Document]:
-    columns = task.columns
-    nothing: list[str | None] = [None] * table.rows
-    texts = table.columns[columns.text]
-    ids = table.columns[columns.id] if columns.id is not None else nothing
-    golds = table.columns[columns.gold] if columns.gold is not None else nothing
-    context = {field: table.columns[column] for field, column in columns.context.items()}
-    documents = []
-    for i in range(table.rows):
-        name = f"{stem}:{i + 1}" if columns.id is None else ids[i]
+class _Source:
+    """A file of a corpus, and how its rows become documents."""
+
+    def __init__(self, path: str, stem: str, wanted: Sequence[str], task: Task) -> None:
+        self.table = open_table(path, wanted)
+        self.stem, self.task = stem, task
+        place = self.table.names.index
+        columns = task.columns
+        self._text = place(columns.text)
+        self._id = place(columns.id) if columns.id is not None else None
+        self._gold = place(columns.gold) if columns.gold is not None else None
+        self._context = [(field, place(column)) for field, column in columns.context.items()]
+
+    def document(self, row: int, values: Row) -> Document:
+        """Returns the document of a row, counted from 1."""
+        name = f"{self.stem}:{row}" if self._id is None else values[self._id]
         if name is None or not name.strip():
-            raise InputError(f"{table.path}, row {i + 1}: no id in column {columns.id!r}, expected one")
-        fields = {field: values[i] or "" for field, values in context.items()}
-        documents.append(Document(name, texts[i] or "", fields, _gold(table.path, i + 1, golds[i], task)))
-    return documents
+            column = self.task.columns.id
+            raise InputError(f"{self.table.path}, row {row}: no id in column {column!r}, expected one")
+        context = {field: values[place] or "" for field, place in self._context}
+        gold = _gold(self.table.path, row, values[self._gold], self.task) if self._gold is not None else None
+        return Document(name, values[self._text] or "", context, gold)
+
+    def check(self) -> Iterator[Document]:
+        """Yields all documents; the first row that is none is refused only if nothing is wrong with the file itself."""
+        refusal: InputError | None = None
+        for row, values in enumerate(self.table, 1):
+            try:
+                document = self.document(row, values)
+            except InputError as error:
+                refusal = refusal or error
+            else:
+                yield document
+        if refusal:
+            raise refusal
 
 
 def _gold(path: str, row: int, value: str | None, task: Task) -> str | None:
@@ -282,12 +351,3 @@ def _gold(path: str, row: int, value: str | None, task: Task) -> str | None:
         raise InputError(
             f"{path}, row {row}: gold value {value!r} in column {column!r}, expected one of {known}"
         ) from None
-
-
-def _check_ids(documents: Sequence[Document], places: Sequence[Place]) -> None:
-    first: dict[str, Place] = {}
-    for document, (path, row) in zip(documents, places, strict=True):
-        earlier, at = first.setdefault(document.id, (path, row))
-        if (earlier, at) != (path, row):
-            other = f"row {at}" if earlier == path else f"{earlier}, row {at}"
-            raise InputError(f"{path}, row {row}: id {document.id!r} stands in {other} too, expected unique ids")

@@ -1,24 +1,45 @@
 """Reads tables from files and data-set hubs: every row, every value as the text that stands there."""
 
-import csv
-import gzip
-import io
 import json
 import math
-import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redct.delimited import delimited
 from redct.errors import InputError
+from redct.textfile import TextFile, look_through
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet")
 HUB = "hf://"
+BATCH = 1024  # rows of Parquet files and hub data sets that are turned into Python's texts at a time
+BUFFER = 1 << 20  # bytes of a Parquet column that are read at a time; without it, all of a row group
 
-Record = tuple[int, list[str]]
-"""The line (1-based) on which a row of a delimited file begins, and its fields."""
+Row = tuple[str | None, ...]
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A file whose rows are read anew by every iteration, and never held all at once.
+
+    Only JSON lists are: they are parsed as a whole.
+
+    Attributes:
+        path: The file, or `hf://name:split`.
+        names: The columns.
+        encoding: `utf-8` or `cp1252`.
+        rows: Begins to read; a row holds a value for each name, None where JSON or Parquet holds null.
+    """
+
+    path: str
+    names: list[str]
+    encoding: str
+    rows: Callable[[], Iterator[Row]]
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.rows()
 
 
 @dataclass(frozen=True)
@@ -39,7 +60,19 @@ class Table:
 
 
 def read_table(path: str, wanted: Sequence[str] | None = None) -> Table:
-    """Reads CSV, TSV, JSONL, JSON, Parquet or a hub data set (`hf://name[:split]`).
+    """Reads a whole table into memory, see `open_table`."""
+    file = open_table(path, wanted)
+    columns: dict[str, list[str | None]] = {name: [] for name in file.names}
+    rows = 0
+    for row in file:
+        rows += 1
+        for values, value in zip(columns.values(), row, strict=True):
+            values.append(value)
+    return Table(file.path, columns, rows, file.encoding)
+
+
+def open_table(path: str, wanted: Sequence[str] | None = None) -> TableFile:
+    """Opens CSV, TSV, JSONL, JSON, Parquet or a hub data set (`hf://name[:split]`).
 
     Text is kept to the byte: nothing is stripped, and no value means "missing" but null. Numbers and booleans
     of JSON and Parquet become their JSON text; a hub data set's class numbers become the classes' names.
@@ -50,23 +83,22 @@ def read_table(path: str, wanted: Sequence[str] | None = None) -> Table:
         wanted: The columns to read; without it all that hold plain values.
 
     Raises:
-        InputError: When the file is missing or broken, or a wanted column is missing.
+        InputError: When the file is missing or broken, or a wanted column is missing; what only a row shows is
+            found when it is read.
     """
     if path.startswith(HUB):
-        return _read_hub(path, wanted)
+        return _open_hub(path, wanted)
     kind = data_suffix(path)
     if not Path(path).exists():
         raise InputError(f"{path}: no such file")
     if not Path(path).is_file():
         raise InputError(f"{path}: is a folder, expected a file or a pattern such as {path}/*.csv")
     if kind == ".parquet":
-        return _read_parquet(path, wanted)
-    text, encoding = _decode(path, _read_bytes(path))
+        return _open_parquet(path, wanted)
+    text = look_through(path)
     if kind in {".jsonl", ".json"}:
-        columns, rows = _columns_of_objects(path, _parse_objects(path, text, kind), wanted)
-    else:
-        columns, rows = _columns_of_records(path, _parse_delimited(path, text, kind), wanted)
-    return Table(path, columns, rows, encoding)
+        return _open_objects(text, kind, wanted)
+    return _open_delimited(text, kind, wanted)
 
 
 def data_suffix(path: str) -> str:
@@ -83,140 +115,84 @@ def data_suffix(path: str) -> str:
     return suffix
 
 
-def _read_bytes(path: str) -> bytes:
-    try:
-        if path.lower().endswith(".gz"):
-            with gzip.open(path) as file:
-                return file.read()
-        return Path(path).read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-
-
-def _decode(path: str, data: bytes) -> tuple[str, str]:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path}: found UTF-16, expected UTF-8 or cp1252; save it as UTF-8")
-    try:
-        return data.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError:
-        pass
-    try:
-        return data.decode("cp1252"), "cp1252"
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = f"byte 0x{data[error.start]:02x} at offset {error.start}"
-        raise InputError(f"{path}, line {line}: {found} is neither UTF-8 nor cp1252") from None
-
-
-def _parse_delimited(path: str, text: str, kind: str) -> list[Record]:
-    if "\n" not in text:  # old Macintosh programs end lines so
-        text = text.replace("\r", "\n")
-    header = text.split("\n", 1)[0]
-    # A tab in the header decides, not the name: there are .txt files with tabs and .tsv files with commas.
-    if "\t" in header or (kind != ".csv" and "," not in header):
-        records = _tab_records(text)
-    else:
-        try:
-            records = list(_quoted_records(text, ","))
-        except csv.Error as error:
-            raise InputError(f"{path}, {error}; expected quotes doubled inside a quoted field") from None
-    while records and records[-1][1] in ([], [""]):
-        records.pop()
-    if not records:
-        raise InputError(f"{path}: the file is empty, expected a header and rows")
-    width = len(records[0][1])
-    if width == 1:  # an empty line of a single column is an empty value
-        records = [(line, fields or [""]) for line, fields in records]
-    for line, fields in records:
-        if len(fields) != width:
-            found = f"{len(fields)} fields" if len(fields) != 1 else "1 field"
-            raise InputError(f"{path}, line {line}: found {found}, expected {width} as in the header")
-    return records
-
-
-_QUOTED_FIELD = re.compile(r'(?:(?<=[\t\n])|\A)"(?:[^"]|"")*+"(?=\t|\r?\n|\r?\Z)')
-
-
-def _tab_records(text: str) -> list[Record]:
-    lines = enumerate(text.split("\n"), 1)
-    literal = [(number, line.removesuffix("\r").split("\t")) for number, line in lines]
-    return list(_quoted_records(text, "\t")) if _is_quoted(text, literal) else literal
-
-
-def _is_quoted(text: str, literal: list[Record]) -> bool:
-    """Tells whether quotes in a tab-separated text enclose fields, or are just characters of the texts.
-
-    They enclose fields only if every quote belongs to a well-formed quoted field and some field needed it.
-    """
-    fields: list[str] = _QUOTED_FIELD.findall(text)
-    if not fields or '"' in _QUOTED_FIELD.sub("", text):
-        return False
-    spanning = [field for field in fields if "\n" in field]
-    whole = len({len(row) for _, row in literal if row != [""]}) == 1
-    # Two stray quotes in different rows look like one long field: never swallow the rows between them.
-    if spanning and (whole or any("\t" in field for field in spanning)):
-        return False
-    return text.startswith('"') or any(re.search(r'""|[\t\n]', field[1:-1]) for field in fields)
-
-
-def _quoted_records(text: str, delimiter: str) -> Iterator[Record]:
-    limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts of more than 131,072 characters
-    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
-    line = 1
-    try:
-        for fields in reader:
-            yield line, fields
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise csv.Error(f"line {line}: {error}") from None
-    finally:
-        csv.field_size_limit(limit)
-
-
-Columns = dict[str, list[str | None]]
-
-
-def _columns_of_records(path: str, records: list[Record], wanted: Sequence[str] | None) -> tuple[Columns, int]:
-    header, rows = records[0][1], [fields for _, fields in records[1:]]
-    names = _chosen(path, header, wanted)
+def _open_delimited(text: TextFile, kind: str, wanted: Sequence[str] | None) -> TableFile:
+    file = delimited(text, comma_by_name=kind == ".csv")
+    header = next(file.records())[1]
+    names = _chosen(text.path, header, wanted)
     for name in names:
         if (times := header.count(name)) > 1:
-            raise InputError(f"{path}: column {name!r} stands {times} times in the header, expected once")
-    return {name: [row[header.index(name)] for row in rows] for name in names}, len(rows)
+            raise InputError(f"{text.path}: column {name!r} stands {times} times in the header, expected once")
+    places = [header.index(name) for name in names]
+
+    def rows() -> Iterator[Row]:
+        records = file.records()
+        next(records)
+        for _, fields in records:
+            yield tuple([fields[place] for place in places])
+
+    return TableFile(text.path, names, text.encoding, rows)
 
 
-def _parse_objects(path: str, text: str, kind: str) -> list[dict[str, Any]]:
-    # Numbers stay the text they are: 1.0 and 1 may be different gold values, and long ids lose no digit.
-    decode = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str).decode
-    if kind == ".jsonl":
-        # Only \n ends a line: JSON strings may hold other line separators as they are.
-        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-        found = [_decoded(f"{path}, line {number}", line, decode) for number, line in lines]
-    else:
-        found = _decoded(path, text, decode)
-        if not isinstance(found, list):
-            raise InputError(f"{path}: found a JSON {type(found).__name__}, expected a list of objects")
+def _open_objects(text: TextFile, kind: str, wanted: Sequence[str] | None) -> TableFile:
+    objects = _lines_of_json if kind == ".jsonl" else _list_of_json
+    names = list(dict.fromkeys(wanted)) if wanted is not None else _plain_names(objects(text))
+
+    def rows() -> Iterator[Row]:
+        absent = set(names)
+        number = 0
+        for number, row in enumerate(objects(text), 1):
+            if absent:
+                absent -= row.keys()
+            yield tuple([_text(text.path, number, name, row.get(name)) for name in names])
+        if number and absent:
+            _chosen(text.path, list(dict.fromkeys(name for row in objects(text) for name in row)), names)
+
+    return TableFile(text.path, names, text.encoding, rows)
+
+
+def _plain_names(objects: Iterator[Object]) -> list[str]:
+    """Returns the names that never hold a list or an object, in the order in which they first stand."""
+    plain: dict[str, bool] = {}
+    for row in objects:
+        for name, value in row.items():
+            plain[name] = plain.get(name, True) and not isinstance(value, dict | list)
+    return [name for name, is_plain in plain.items() if is_plain]
+
+
+# Numbers stay the text they are: 1.0 and 1 may be different gold values, and long ids lose no digit.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+
+
+def _lines_of_json(text: TextFile) -> Iterator[Object]:
+    row = 0
+    # Only \n ends a line: JSON strings may hold other line separators as they are.
+    for number, line in enumerate(text.lines(), 1):
+        if line.strip():
+            row += 1
+            yield _object(text.path, row, _decoded(text.path, line.removesuffix("\n"), number))
+
+
+def _list_of_json(text: TextFile) -> Iterator[Object]:
+    found = _decoded(text.path, text.read())
+    if not isinstance(found, list):
+        raise InputError(f"{text.path}: found a JSON {type(found).__name__}, expected a list of objects")
     for row, value in enumerate(found, 1):
-        if not isinstance(value, dict):
-            raise InputError(f"{path}, row {row}: found a JSON {type(value).__name__}, expected an object")
-    return found
+        yield _object(text.path, row, value)
 
 
-def _decoded(where: str, text: str, decode: Callable[[str], Any]) -> Any:  # noqa: ANN401 - JSON may be anything
+def _decoded(path: str, text: str, line: int | None = None) -> Any:  # noqa: ANN401 - JSON may be anything
     try:
-        return decode(text)
+        return _DECODER.decode(text)
     except (json.JSONDecodeError, RecursionError) as error:
         hint = "; name a file with one object a line .jsonl" if "Extra data" in str(error) else ""
+        where = path if line is None else f"{path}, line {line}"
         raise InputError(f"{where}: not JSON: {error}{hint}") from None
 
 
-def _columns_of_objects(path: str, objects: list[dict[str, Any]], wanted: Sequence[str] | None) -> tuple[Columns, int]:
-    present = dict.fromkeys(name for row in objects for name in row)
-    nested = {name for row in objects for name, value in row.items() if isinstance(value, dict | list)}
-    if not objects:
-        return {name: [] for name in wanted or ()}, 0
-    names = _chosen(path, [n for n in present if wanted is not None or n not in nested], wanted)
-    return {name: _texts(path, name, [row.get(name) for row in objects]) for name in names}, len(objects)
+def _object(path: str, row: int, value: object) -> Object:
+    if not isinstance(value, dict):
+        raise InputError(f"{path}, row {row}: found a JSON {type(value).__name__}, expected an object")
+    return value
 
 
 def _chosen(path: str, present: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
@@ -227,39 +203,55 @@ def _chosen(path: str, present: Sequence[str], wanted: Sequence[str] | None) -> 
     return list(dict.fromkeys(present if wanted is None else wanted))
 
 
-def _texts(path: str, column: str, values: Sequence[Any]) -> list[str | None]:
-    texts: list[str | None] = []
-    for row, value in enumerate(values, 1):
-        if isinstance(value, dict | list | tuple | bytes):
-            kind = type(value).__name__
-            raise InputError(f"{path}, row {row}: column {column!r} holds a {kind}, expected a text")
-        if isinstance(value, bool):
-            texts.append(json.dumps(value))
-        elif value is None or (isinstance(value, float) and math.isnan(value)):
-            texts.append(None)
-        else:
-            texts.append(str(value))
-    return texts
+def _text(path: str, row: int, column: str, value: object) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | list | tuple | bytes):
+        kind = type(value).__name__
+        raise InputError(f"{path}, row {row}: column {column!r} holds a {kind}, expected a text")
+    if isinstance(value, bool):
+        return json.dumps(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return str(value)
 
 
-def _read_parquet(path: str, wanted: Sequence[str] | None) -> Table:
+def _open_parquet(path: str, wanted: Sequence[str] | None) -> TableFile:
     import pyarrow as pa  # noqa: PLC0415 - other files are read without it
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
         schema = pq.read_schema(path)
-        nested = {name for name in schema.names if pa.types.is_nested(schema.field(name).type)}
-        names = _chosen(path, [n for n in schema.names if wanted is not None or n not in nested], wanted)
-        # A file object: of a path, pyarrow would take folders named like key=value for further columns.
-        with Path(path).open("rb") as file:
-            table = pq.read_table(file, columns=names)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())}") from None
-    columns = {name: _texts(path, name, table.column(name).to_pylist()) for name in names}
-    return Table(path, columns, table.num_rows, "utf-8")
+        raise _no_parquet(path, error) from None
+    nested = {name for name in schema.names if pa.types.is_nested(schema.field(name).type)}
+    names = _chosen(path, [n for n in schema.names if wanted is not None or n not in nested], wanted)
+
+    def batches() -> Iterator[dict[str, Sequence[Any]]]:
+        try:
+            # A file object: of a path, pyarrow would take folders named like key=value for further columns.
+            with Path(path).open("rb") as file, pq.ParquetFile(file, buffer_size=BUFFER) as parquet:
+                for batch in parquet.iter_batches(BATCH, columns=names, use_threads=False):
+                    yield {name: batch.column(name).to_pylist() for name in names}
+        except (pa.ArrowException, OSError) as error:
+            raise _no_parquet(path, error) from None
+
+    return TableFile(path, names, "utf-8", lambda: _rows_of_batches(path, batches()))
 
 
-def _read_hub(source: str, wanted: Sequence[str] | None) -> Table:
+def _no_parquet(path: str, error: Exception) -> InputError:
+    return InputError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())}")
+
+
+def _rows_of_batches(path: str, batches: Iterator[dict[str, Sequence[Any]]]) -> Iterator[Row]:
+    number = 0
+    for batch in batches:
+        for values in zip(*batch.values(), strict=True):
+            number += 1
+            yield tuple([_text(path, number, name, value) for name, value in zip(batch, values, strict=True)])
+
+
+def _open_hub(source: str, wanted: Sequence[str] | None) -> TableFile:
     import datasets  # noqa: PLC0415 - seconds to import, and only hub data sets need it
 
     name, _, split = source.removeprefix(HUB).partition(":")
@@ -271,10 +263,13 @@ def _read_hub(source: str, wanted: Sequence[str] | None) -> Table:
         raise InputError(f"{path}: cannot be loaded: {' '.join(str(error).split())}") from None
     nested = datasets.List | datasets.LargeList | dict | list
     plain = [n for n, kind in data.features.items() if wanted is not None or not isinstance(kind, nested)]
-    columns = {}
-    for column in _chosen(path, plain, wanted):
-        values, kind = list(data[column]), data.features[column]
-        if isinstance(kind, datasets.ClassLabel):  # -1 is the hub's sign for "no label"
-            values = [None if value is None or value < 0 else kind.int2str(value) for value in values]
-        columns[column] = _texts(path, column, values)
-    return Table(path, columns, len(data), "utf-8")
+    names = _chosen(path, plain, wanted)
+    classes = {n: data.features[n] for n in names if isinstance(data.features[n], datasets.ClassLabel)}
+
+    def batches() -> Iterator[dict[str, Sequence[Any]]]:
+        for batch in data.select_columns(names).iter(BATCH):
+            # -1 is the hub's sign for "no label".
+            named = {n: [None if v is None or v < 0 else c.int2str(v) for v in batch[n]] for n, c in classes.items()}
+            yield {name: named.get(name, batch[name]) for name in names}
+
+    return TableFile(path, names, "utf-8", lambda: _rows_of_batches(path, batches()))

@@ -8,24 +8,16 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redct.documents import (
-    Document,
-    check_ids_disjoint,
-    overlap,
-    read_documents,
-    same_text,
-    split_documents,
-)
+from redct.documents import Document, read_documents, same_text
 from redct.errors import InputError
+from redct.splits import check_ids_disjoint, overlap
 from redct.tables import read_table
 from redct.task import Columns, Task, load_task
 
@@ -148,11 +140,11 @@ def test_tweets_are_read_to_the_byte(file: str, encoding: str) -> None:
 )
 def test_published_overlap(name: str, train: str, test: str, distinct: int, in_test: int) -> None:
     task = shipped(name)
-    left, right = (read_documents(str(RAW / file), task).documents for file in (train, test))
+    left, right = (read_documents(str(RAW / file), task) for file in (train, test))
     shared = overlap(left, right)
-    assert len({same_text(d) for d in left if d.id in shared}) == distinct
-    assert len(overlap(right, left)) == in_test
-    assert overlap([d for d in left if d.id not in shared], right) == set()
+    assert len({same_text(d) for d in left.select(shared)}) == distinct
+    assert overlap(right, left).sum() == in_test
+    assert not overlap(left.select(~shared), right).any()
     check_ids_disjoint(left, right)
 
 
@@ -465,65 +457,6 @@ def test_same_text(one: str, other: str, same: bool) -> None:
     assert (same_text(left) == same_text(right)) is same
     elsewhere = Document("3", one, {"target": "other"}, None)
     assert same_text(left) != same_text(elsewhere)
-
-
-def test_overlap_and_ids() -> None:
-    train = [Document(str(n), f"text {n}", {"t": "x"}, None) for n in range(5)]
-    test = [Document("9", "Text 3", {"t": "x"}, None), Document("10", "text 4", {"t": "y"}, None)]
-    assert overlap(train, test) == {"3"}
-    check_ids_disjoint(train, test)
-    with pytest.raises(InputError, match=r"id '0' stands in two files of the study \(5 ids in all\)"):
-        check_ids_disjoint(train, train)
-
-
-# ---- splitting -----------------------------------------------------------------------------------
-
-
-def corpus_of(labels: list[str | None]) -> list[Document]:
-    return [Document(f"d{n}", f"text {n}", {}, label) for n, label in enumerate(labels)]
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    labels=st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=2, max_size=120),
-    share=st.floats(0.02, 0.98),
-    seed=st.integers(0, 5),
-    unlabelled=st.booleans(),
-)
-def test_split(labels: list[str | None], share: float, seed: int, unlabelled: bool) -> None:
-    if unlabelled:
-        labels = [None, *labels[1:]]
-    documents = corpus_of(labels)
-    total = round(share * len(documents))
-    if total in (0, len(documents)):
-        with pytest.raises(InputError):
-            split_documents(documents, share, seed)
-        return
-    rest, part = split_documents(documents, share, seed)
-    assert len(part) == total
-    assert sorted([*rest, *part], key=lambda d: int(d.id[1:])) == documents
-    for ids in ([int(d.id[1:]) for d in rest], [int(d.id[1:]) for d in part]):
-        assert ids == sorted(ids)
-    assert (rest, part) == split_documents(documents, share, seed)
-    if not unlabelled:
-        counts, taken = Counter(labels), Counter(d.gold for d in part)
-        assert all(abs(taken[label] - share * count) < 1 + 1e-9 for label, count in counts.items())
-
-
-def test_split_depends_on_the_seed_and_reaches_everyone() -> None:
-    documents = corpus_of([*["a"] * 8, "b", "c", "d", "e"])  # 2 of a, and one of the others by lot
-    times = np.zeros(len(documents))
-    for seed in range(300):
-        for document in split_documents(documents, 0.25, seed)[1]:
-            times[int(document.id[1:])] += 1
-    assert times.min() > 45
-    assert times.max() < 110
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 1.5, 0.01])
-def test_split_refuses_an_empty_part(share: float) -> None:
-    with pytest.raises(InputError, match="leaves a part empty"):
-        split_documents(corpus_of(["a"] * 10), share, 0)
 
 
 def test_reading_imports_nothing_heavy(tmp_path: Path) -> None:

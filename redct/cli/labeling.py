@@ -1,16 +1,18 @@
 """The flags of `redct predict`: what it would cost, what it may cost, and who gets to see the texts."""
 
 import sys
-from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from redct.cli.show import show_table
-from redct.documents import Document
+from redct.documents import Documents
 from redct.errors import InputError
 from redct.hub.api import ApiLabeler
-from redct.hub.labeler import Labeler
+from redct.hub.labeler import Labeler, Share
 from redct.hub.store import LabelStore
+from redct.task import Task
 
 SHOWN = 3  # prompts that a dry run prints
 
@@ -60,6 +62,22 @@ def read_flags(config: Any) -> Flags:  # noqa: ANN401 - jsonargparse's namespace
     return flags
 
 
+def narrow(documents: Documents, task: Task, flags: Flags) -> Documents:
+    """Returns the documents that `--only_below` and `--of` leave, all of them without these.
+
+    Raises:
+        InputError: When there is no such label store, or it is of another task.
+    """
+    if flags.of is None or flags.only_below is None:
+        return documents
+    unsure = LabelStore(flags.of).unsure(task.labels, flags.only_below)
+    chosen = np.fromiter((document.id in unsure for document in documents), dtype=bool, count=len(documents))
+    print(
+        f"{int(chosen.sum()):,} of {len(documents):,} documents have a margin below {flags.only_below:g} in {flags.of}"
+    )
+    return Share(documents, chosen)
+
+
 def limit_cost(labeler: Labeler, flags: Flags) -> None:
     """Gives the labeler its limit of cost.
 
@@ -90,12 +108,13 @@ def ask_consent(labeler: Labeler, yes: bool) -> None:
         raise InputError(f"the texts are not sent to {host}, as you said; nothing was labeled")
 
 
-def show_plan(labeler: Labeler, documents: Any) -> None:  # noqa: ANN401 - sized and iterable documents
+def show_plan(labeler: Labeler) -> None:
     """Prints what labeling would send, and what it would take."""
-    first: Sequence[Document] = list(islice(documents, SHOWN))
+    left = labeler.documents
+    first = list(islice(left, SHOWN))
     for document, prompt in zip(first, labeler.preview(first), strict=True):
         print(f"== {document.id}\n{prompt}\n")
-    show_table(f"{len(documents):,} documents to label", ["", ""], labeler.plan())
+    show_table("to be labeled", ["", ""], [("documents", f"{len(left):,}"), *labeler.plan()])
     print("nothing was labeled: a dry run")
 
 

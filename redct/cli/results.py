@@ -7,34 +7,29 @@ import numpy as np
 import numpy.typing as npt
 
 from redct.cli.show import show_scores, show_table
-from redct.documents import Document
-from redct.evidence import confusion, evaluate, majority
+from redct.documents import Document, Documents
+from redct.evidence import confusion, evaluate, evaluate_confusion, majority, summarise_labels
 from redct.evidence.evaluation import Interval
 from redct.files import write_json
 from redct.hub.store import LabelStore, LabelTable
 from redct.task import Task
 
 
-def show_labels(task: Task, documents: Sequence[Document], store: LabelStore) -> None:
+def show_labels(task: Task, documents: Documents, store: LabelStore) -> None:
     """Prints label counts, margins and, where gold exists, how good the LLM is."""
-    table = store.read(task.labels).aligned([document.id for document in documents])
+    summary, total = summarise_labels(documents, store, task.labels), len(documents)
     rows = []
-    for k, label in enumerate(task.labels):
-        margins = table.margin[table.label == k]
-        quartiles = [f"{q:.2f}" for q in np.quantile(margins, [0.25, 0.5, 0.75])] if len(margins) else ["-"] * 3
-        rows.append([label, str(len(margins)), f"{len(margins) / max(len(documents), 1):.1%}", *quartiles])
-    if errors := int((table.label < 0).sum()):
-        rows.append(["(no label)", str(errors), f"{errors / len(documents):.1%}", "-", "-", "-"])
-    show_table(
-        f"{len(documents):,} documents labeled", ["label", "documents", "share", "margin 25 %", "50 %", "75 %"], rows
-    )
+    for label, count, quartiles in zip(task.labels, summary.counts, summary.quartiles, strict=True):
+        margins = [f"{q:.2f}" if count else "-" for q in quartiles]
+        rows.append([label, str(count), f"{count / max(total, 1):.1%}", *margins])
+    if summary.unlabeled:
+        rows.append(["(no label)", str(summary.unlabeled), f"{summary.unlabeled / total:.1%}", "-", "-", "-"])
+    show_table(f"{total:,} documents labeled", ["label", "documents", "share", "margin 25 %", "50 %", "75 %"], rows)
     for message, count in store.errors().most_common(3):
         print(f"{count:,} without label: {message}")
-    known = [n for n, document in enumerate(documents) if document.gold is not None]
-    if known:
-        gold = _gold(task, [documents[n] for n in known])
-        scores = evaluate(gold, table.label[known], len(task.labels))
-        show_scores(f"LLM labels against {len(known):,} gold labels, % [95 % interval]", {"LLM": scores})
+    if known := int(summary.confusion.sum()):
+        scores = evaluate_confusion(summary.confusion)
+        show_scores(f"LLM labels against {known:,} gold labels, % [95 % interval]", {"LLM": scores})
     print(f"label store: {store.folder}")
 
 

@@ -51,7 +51,7 @@ def _predict(folder: Path) -> Step:
     if not store.manifest_path.exists():
         return "predict", "no", "no labels yet"
     manifest = store.manifest()
-    labeled = len(store.ids())
+    labeled = store.rows()
     if not manifest.get("complete"):
         return "predict", "no", f"interrupted after {labeled:,} documents; the same command goes on"
     return "predict", "yes", f"{labeled:,} documents, {manifest['counts']['errors']:,} without label"

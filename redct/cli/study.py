@@ -183,7 +183,7 @@ class StudyCLI(LightningCLI):
         """Gives the labeler its documents, and asks whether they may leave this machine."""
         assert self.labeler is not None
         study, self.flags = self.study, labeling.read_flags(self.config[self.subcommand])
-        documents = study.documents_to_label()
+        documents = labeling.narrow(study.documents_to_label(), study.task, self.flags)
         self.labeler.assign(study.task, documents, study.store, study.seed)
         labeling.limit_cost(self.labeler, self.flags)
         self._say(study.splits().notes)
@@ -195,7 +195,7 @@ class StudyCLI(LightningCLI):
         """Labels, or only says what labeling would take."""
         assert self.labeler is not None
         if self.flags.dry_run:
-            labeling.show_plan(self.labeler, self.documents)
+            labeling.show_plan(self.labeler)
         else:
             self.trainer.predict(**kwargs)
 

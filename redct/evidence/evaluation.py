@@ -107,9 +107,25 @@ def evaluate(
         InputError: When there is no document, or resamples or level are out of range.
         ValueError: When lengths differ or an index is out of range.
     """
+    return evaluate_confusion(confusion(gold, predicted, n_labels), resamples, seed, level)
+
+
+def evaluate_confusion(
+    observed: npt.NDArray[np.int64], resamples: int = 2000, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval]:
+    """As `evaluate`, for documents that are counted already.
+
+    Args:
+        observed: (K, K + 1) as from `confusion`.
+        resamples: Number of bootstrap samples.
+        seed: Of the resampling.
+        level: Probability mass of the interval, in (0, 1).
+
+    Raises:
+        InputError: When there is no document, or resamples or level are out of range.
+    """
     if resamples < 1 or not 0 < level < 1:
         raise InputError(f"found resamples {resamples} and level {level}, expected 1 or more and a level in (0, 1)")
-    observed = confusion(gold, predicted, n_labels)
     if observed.sum() == 0:
         raise InputError("evaluation: found no document with a gold label, expected at least one")
     drawn = _resampled(observed, resamples, np.random.default_rng(seed))

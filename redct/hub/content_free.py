@@ -1,7 +1,7 @@
 """Documents that say nothing: what the LLM answers to them is its label prior (Zhao et al. 2021)."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ MOST_CONTEXTS: Final = 100
 Context = tuple[tuple[str, str], ...]
 
 
-def content_free_documents(documents: Sequence[Document]) -> list[Document]:
+def content_free_documents(documents: Iterable[Document]) -> list[Document]:
     """Returns documents without content for each combination of context fields in a corpus.
 
     Args:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from redct.confidence import log_floored, margins
 from redct.documents import Document
 from redct.errors import InputError
-from redct.hub.labeler import Labeler
+from redct.hub.labeler import DocumentBatches, Labeler
 from redct.hub.store import LabelRow
 from redct.sources import Source
 
@@ -62,7 +62,7 @@ class ImportedLabels(Labeler):
 
     def predict_dataloader(self) -> DataLoader[list[Document]]:
         """Returns batches of the documents that this process has to label."""
-        return DataLoader(self.my_share(), batch_size=BATCH, collate_fn=list)  # type: ignore[arg-type]
+        return DataLoader(DocumentBatches(self.my_share(), BATCH), batch_size=None, collate_fn=_unchanged)
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
         """Leaves the batch alone: it holds no tensors."""
@@ -124,6 +124,10 @@ class ImportedLabels(Labeler):
             raise InputError(f"{where}: found {value} as probabilities; expected {size} numbers >= 0, not all 0")
         normalised: np.ndarray[Any, Any] = probs / probs.sum()
         return normalised
+
+
+def _unchanged(batch: list[Document]) -> list[Document]:
+    return batch
 
 
 def _read(path: str) -> pd.DataFrame:

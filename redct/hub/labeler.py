@@ -1,19 +1,67 @@
 """What every labeler is: a LightningModule whose prediction loop fills a label store."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress, islice
 from typing import Any
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.callbacks import Callback
+from torch.utils.data import IterableDataset
 
-from redct.documents import Document
+from redct.digests import Mask
+from redct.documents import Document, Documents, in_batches, missing
 from redct.errors import InputError
 from redct.hub.examples import example_chooser
 from redct.hub.prompts import Message, messages, prompt_hash
 from redct.hub.store import LabelRow, LabelStore
 from redct.hub.writer import LabelWriter
 from redct.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """The documents that one process has to label: those that are left, dealt out in turn; read as often as need be.
+
+    Attributes:
+        documents: N documents.
+        left: (N,) which of them nobody has labeled.
+        rank: This process.
+        processes: Number of processes.
+    """
+
+    documents: Documents
+    left: Mask
+    rank: int = 0
+    processes: int = 1
+
+    @cached_property
+    def _count(self) -> int:
+        return len(range(self.rank, int(np.count_nonzero(self.left)), self.processes))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Document]:
+        return islice(compress(self.documents, self.left), self.rank, None, self.processes)
+
+
+class DocumentBatches(IterableDataset[list[Document]]):
+    """Yields documents in lists of one size, for a data loader with `batch_size=None`.
+
+    Args:
+        documents: The documents of this process.
+        size: Documents a list.
+    """
+
+    def __init__(self, documents: Iterable[Document], size: int) -> None:
+        self.documents, self.size = documents, size
+
+    def __iter__(self) -> Iterator[list[Document]]:
+        return in_batches(self.documents, self.size)
 
 
 class Labeler(L.LightningModule):
@@ -28,16 +76,16 @@ class Labeler(L.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self._assigned: tuple[Task, Sequence[Document], LabelStore] | None = None
+        self._assigned: tuple[Task, Documents, LabelStore] | None = None
         self.documents_left = 0
         self.seed = 0
 
-    def assign(self, task: Task, documents: Sequence[Document], store: LabelStore, seed: int = 0) -> None:
+    def assign(self, task: Task, documents: Documents, store: LabelStore, seed: int = 0) -> None:
         """Says what to label and where the labels go.
 
         Args:
             task: The task.
-            documents: The documents; their ids are unique.
+            documents: The documents, such as a list or a corpus; their ids are unique.
             store: Takes the labels.
             seed: The study's seed, for what is drawn at random.
 
@@ -59,11 +107,12 @@ class Labeler(L.LightningModule):
         return self._assignment()[2]
 
     @property
-    def documents(self) -> Sequence[Document]:
-        """The assigned documents, those labeled already among them."""
-        return self._assignment()[1]
+    def documents(self) -> Share:
+        """The assigned documents that are not labeled yet."""
+        _, documents, store = self._assignment()
+        return Share(documents, missing(documents, store.ids()))
 
-    def _assignment(self) -> tuple[Task, Sequence[Document], LabelStore]:
+    def _assignment(self) -> tuple[Task, Documents, LabelStore]:
         if self._assigned is None:
             raise InputError(f"{type(self).__name__}: nothing to label; call assign(task, documents, store) first")
         return self._assigned
@@ -103,7 +152,7 @@ class Labeler(L.LightningModule):
         """Adds the writer of the store to the trainer."""
         return [LabelWriter(self.store, facts=self.facts)]
 
-    def my_share(self) -> list[Document]:
+    def my_share(self) -> Share:
         """Opens the store and returns the documents that this process has to label.
 
         Every process reads what is stored before any of them writes, so that the shares are disjoint.
@@ -113,10 +162,9 @@ class Labeler(L.LightningModule):
             store.begin(self.fingerprint(), self.task.labels)
         stored = store.ids()
         self.trainer.strategy.barrier("label store read")
-        left = [document for document in documents if document.id not in stored]
-        mine = left[self.trainer.global_rank :: self.trainer.world_size]
-        self.documents_left = len(mine)
-        return mine
+        share = Share(documents, missing(documents, stored), self.trainer.global_rank, self.trainer.world_size)
+        self.documents_left = len(share)
+        return share
 
     @abstractmethod
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> list[LabelRow]:  # noqa: ANN401

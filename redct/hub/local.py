@@ -1,7 +1,7 @@
 """Labels documents with a causal language model on this machine's own processors."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from redct.assets import resolve_model
 from redct.confidence import margins, normalise
-from redct.documents import Document
+from redct.documents import Document, in_batches
 from redct.errors import InputError
 from redct.hub.labeler import Labeler
 from redct.hub.prompts import Encoded, PromptEncoder
@@ -47,13 +47,13 @@ class PromptBatches(IterableDataset[PromptBatch]):
         tokens_per_batch: The most tokens in a batch, padding included, what all prompts begin with excluded.
     """
 
-    def __init__(self, documents: Sequence[Document], encoder: PromptEncoder, tokens_per_batch: int) -> None:
+    def __init__(self, documents: Iterable[Document], encoder: PromptEncoder, tokens_per_batch: int) -> None:
         self.documents, self.encoder, self.tokens_per_batch = documents, encoder, tokens_per_batch
 
     def __iter__(self) -> Iterator[PromptBatch]:
         """Yields the batches of one window after the other."""
-        for start in range(0, len(self.documents), WINDOW):
-            encoded = self.encoder.encode(self.documents[start : start + WINDOW])
+        for window in in_batches(self.documents, WINDOW):
+            encoded = self.encoder.encode(window)
             errors = [prompt for prompt in encoded if prompt.error]
             if errors:
                 yield PromptBatch([], errors)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from redct import __version__
+from redct.digests import Digests
 from redct.errors import InputError
 from redct.files import whole, write_json
 
@@ -116,6 +117,7 @@ class LabelStore:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest_path = self.folder / "manifest.json"
+        self._next_part: dict[int, int] = {}  # by rank
 
     def manifest(self) -> dict[str, Any]:
         """Returns the manifest.
@@ -154,11 +156,16 @@ class LabelStore:
             manifest = {"redct": __version__, "labels": list(labels), "fingerprint": fingerprint, "complete": False}
             write_json(self.manifest_path, manifest)
 
-    def ids(self) -> set[str]:
-        """Returns the ids of all documents that have a row."""
-        found: set[str] = set()
+    def rows(self) -> int:
+        """Returns how many documents have a row, as the sidecars say."""
+        return sum(sidecar["rows"] for _, sidecar in self._parts())
+
+    def ids(self) -> Digests:
+        """Returns the ids of all documents that have a row, as digests."""
+        found = Digests()
         for path, _ in self._parts():
-            found.update(pq.read_table(path, columns=["id"]).column("id").to_pylist())
+            for document_id in _read_columns(path, ["id"]).column("id").to_pylist():
+                found.add(document_id)
         return found
 
     def unsure(self, labels: Sequence[str], below: float) -> set[str]:
@@ -176,7 +183,7 @@ class LabelStore:
         self.check_labels(labels)
         found: set[str] = set()
         for path, _ in self._parts():
-            table = pq.read_table(path, columns=["id", "margin"])
+            table = _read_columns(path, ["id", "margin"])
             margin = table.column("margin").to_numpy()  # nan in error rows, which is not sure either
             found.update(table.column("id").filter(pa.array(~(margin >= below))).to_pylist())
         return found
@@ -185,8 +192,7 @@ class LabelStore:
         """Counts the messages of the error rows."""
         found: Counter[str] = Counter()
         for path, _ in self._parts():
-            messages = pq.read_table(path, columns=["error"]).column("error").drop_null()
-            found.update(messages.to_pylist())
+            found.update(_counts(_read_columns(path, ["error"]).column("error")))
         return found
 
     def write_part(self, rows: Sequence[LabelRow], rank: int = 0) -> Path:
@@ -197,8 +203,7 @@ class LabelStore:
             rank: The writing process; processes of different ranks may write at the same time.
         """
         fingerprint = self.manifest()["fingerprint"]
-        taken = [int(p.name.split("-")[2].split(".")[0]) for p in self.folder.glob(f"part-{rank:05d}-*")]
-        path = self.folder / f"part-{rank:05d}-{max(taken, default=-1) + 1:06d}.parquet"
+        path = self._new_part(rank)
         columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
         with whole(path) as temporary:
             pq.write_table(pa.table(columns, schema=SCHEMA), temporary)
@@ -206,17 +211,29 @@ class LabelStore:
         write_json(path.with_suffix(".json"), {"rows": len(rows), "sha256": digest, "fingerprint": _hash(fingerprint)})
         return path
 
+    def _new_part(self, rank: int) -> Path:
+        """Returns a free path; the folder is listed once, for there may be thousands of parts."""
+        if rank not in self._next_part:
+            taken = [int(p.name.split("-")[2].split(".")[0]) for p in self.folder.glob(f"part-{rank:05d}-*")]
+            self._next_part[rank] = max(taken, default=-1) + 1
+        while True:
+            path = self.folder / f"part-{rank:05d}-{self._next_part[rank]:06d}.parquet"
+            self._next_part[rank] += 1
+            if not path.exists():
+                return path
+
     def finish(self, **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
         """Writes counts and parts into the manifest and returns it. To be called by one process."""
         manifest = self.manifest()
         labels: Counter[str] = Counter()
+        parts = {}
         rows = errors = 0
-        for path, _ in self._parts():
-            table = pq.read_table(path, columns=["label", "error"])
+        for path, sidecar in self._parts():
+            table = _read_columns(path, ["label", "error"])
             rows += len(table)
-            labels.update(value for value in table.column("label").to_pylist() if value is not None)
+            labels.update(_counts(table.column("label")))
             errors += len(table) - table.column("error").null_count
-        parts = {path.name: {"rows": side["rows"], "sha256": side["sha256"]} for path, side in self._parts()}
+            parts[path.name] = {"rows": sidecar["rows"], "sha256": sidecar["sha256"]}
         counts = {"documents": rows, "errors": errors, "labels": {name: labels[name] for name in manifest["labels"]}}
         manifest |= {"complete": True, "counts": counts, "parts": parts, **facts}
         write_json(self.manifest_path, manifest)
@@ -231,9 +248,13 @@ class LabelStore:
         Raises:
             InputError: When there is no store, a label of the task is missing in it, or a part was altered.
         """
+        return _joined(list(labels), list(self.read_parts(labels)))
+
+    def read_parts(self, labels: Sequence[str]) -> Iterator[LabelTable]:
+        """Reads one part after the other, see `read`."""
         self.check_labels(labels)
-        tables = [self._read_part(path, sidecar) for path, sidecar in self._parts()]
-        return _to_arrays(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), list(labels))
+        for path, sidecar in self._parts():
+            yield _to_arrays(self._read_part(path, sidecar), list(labels))
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Refuses a store of other labels, or in another order.
@@ -250,17 +271,15 @@ class LabelStore:
     def _read_part(self, path: Path, sidecar: dict[str, Any]) -> pa.Table:
         if _sha256(path) != sidecar["sha256"]:
             raise InputError(f"{path}: altered since it was written (SHA-256 differs from {path.stem}.json)")
-        return pq.read_table(path)
+        return _read_columns(path, SCHEMA.names)
 
-    def _parts(self) -> list[tuple[Path, dict[str, Any]]]:
-        """Returns complete parts, each with its sidecar; a part without sidecar was never finished."""
-        parts = []
+    def _parts(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yields complete parts, each with its sidecar; a part without sidecar was never finished."""
         for sidecar in sorted(self.folder.glob("part-*.json")):
             path = sidecar.with_suffix(".parquet")
             if not path.exists():
                 raise InputError(f"{path}: missing, though {sidecar.name} says that it was written")
-            parts.append((path, json.loads(sidecar.read_text(encoding="utf-8"))))
-        return parts
+            yield path, json.loads(sidecar.read_text(encoding="utf-8"))
 
 
 def read_labels(folder: str | Path, labels: Sequence[str]) -> LabelTable:
@@ -281,6 +300,22 @@ def _to_arrays(table: pa.Table, labels: list[str]) -> LabelTable:
     label = [index[value] if value is not None else -1 for value in table.column("label").to_pylist()]
     ids = table.column("id").to_pylist()
     return LabelTable(labels, ids, np.array(label, dtype=np.int64), matrix("probs"), matrix("logprobs"), margins)
+
+
+def _joined(labels: list[str], tables: list[LabelTable]) -> LabelTable:
+    tables = tables or [_to_arrays(SCHEMA.empty_table(), labels)]
+    arrays = [
+        np.concatenate([getattr(table, name) for table in tables]) for name in ("label", "probs", "logprobs", "margin")
+    ]
+    return LabelTable(labels, [document_id for table in tables for document_id in table.ids], *arrays)
+
+
+def _read_columns(path: Path, names: list[str]) -> pa.Table:
+    return pq.read_table(path, columns=names, use_threads=False)  # a part is small, and threads keep memory
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    return {str(pair["values"]): pair["counts"] for pair in column.drop_null().value_counts().to_pylist()}
 
 
 def _hash(value: object) -> str:

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import AutoConfig, DataCollatorWithPadding
 
 from redct.assets import resolve_documents, resolve_model
-from redct.documents import Document, read_documents
+from redct.documents import Document, Documents, Joined, read_documents
 from redct.errors import InputError
 from redct.experts import RANDOMISED, Experts, Ledger, Round, choose_documents
 from redct.files import whole, write_json
@@ -159,14 +159,14 @@ class LabeledTextDataModule(L.LightningDataModule):
         self._splits: Splits | None = None
 
     def splits(self) -> Splits:
-        """Reads the documents, once."""
+        """Reads and checks the documents' files, once."""
         if self._splits is None:
             validation = None if isinstance(self.validation, float | int) else self.validation
             self._splits = read_splits(self.task, self.train, self.test, validation, self.drop, self.seed)
         return self._splits
 
-    def documents_to_label(self) -> list[Document]:
-        """Returns the documents that `data.predict` names.
+    def documents_to_label(self) -> Documents:
+        """Returns the documents that `data.predict` names, to be read from their files as often as need be.
 
         Raises:
             InputError: When it names the test documents of a study without any.
@@ -176,11 +176,11 @@ class LabeledTextDataModule(L.LightningDataModule):
             return content_free_documents(self.splits().train)
         if what not in ("train", "test", "both"):
             names = [what] if isinstance(what, str) else what
-            return read_documents([resolve_documents(name) for name in names], self.task, drop=self.drop).documents
+            return read_documents([resolve_documents(name) for name in names], self.task, drop=self.drop)
         splits = self.splits()
         if what != "train" and not splits.test:
             raise InputError(f"data.predict: found {what!r}, but the study has no data.test")
-        return [*(splits.train if what != "test" else []), *(splits.test if what != "train" else [])]
+        return Joined([*([splits.train] if what != "test" else []), *([splits.test] if what != "train" else [])])
 
     def prepare_data(self) -> None:
         """Chooses experts' documents, tokenises and caches, in one process; `setup` then finds all of it."""
@@ -201,7 +201,7 @@ class LabeledTextDataModule(L.LightningDataModule):
             parts = {"train": train, "validation": validation}
         tokenizer = load_tokenizer(self.encoder)
         if self.max_length is None:
-            self.max_length = suitable_length(tokenizer, self.splits().train, self._encoder_limit(tokenizer))
+            self.max_length = suitable_length(tokenizer, self.splits().train.documents, self._encoder_limit(tokenizer))
         for name, part in parts.items():
             tokens = tokenise(tokenizer, part.documents, self.max_length, self.folder / "cache")
             self.parts[name] = EncodedPart(part, tokens, tokenizer)
@@ -223,7 +223,7 @@ class LabeledTextDataModule(L.LightningDataModule):
         Raises:
             InputError: When labels are missing, or gold labels where they are needed.
         """
-        documents = self.splits().train
+        documents = self.splits().train.documents
         stored = self._labels(documents)
         table = stored.aligned([document.id for document in documents])
         # Experts are chosen by what the LLM said itself, so that a correction leaves a recorded choice as it is.
@@ -237,7 +237,7 @@ class LabeledTextDataModule(L.LightningDataModule):
         targets = build_targets(table, answers.label, self.targets, self.expert_eps)
         part = _part_of(documents, targets)
         if not isinstance(self.validation, float | int):
-            train, validation = part, self._gold_part(self.splits().validation, "data.validation")
+            train, validation = part, self._gold_part(self.splits().validation.documents, "data.validation")
         else:
             chosen, _ = choose_validation(targets.label, targets.source, self.validation, self.seed)
             if not len(chosen):
@@ -260,7 +260,7 @@ class LabeledTextDataModule(L.LightningDataModule):
         """
         if not self.splits().test:
             raise InputError("data.test: found nothing, expected held-out files or a share of data.train")
-        return self._gold_part(self.splits().test, "data.test")
+        return self._gold_part(self.splits().test.documents, "data.test")
 
     def labels_of(self, documents: Sequence[Document]) -> LabelTable | None:
         """Returns what the LLM, or several together, said about documents; None where not all were asked about."""
