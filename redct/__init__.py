@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 # Public name -> module. Loaded on first use, so that `import redct` needs no torch.
 _PUBLIC = {
+    "ApiLabeler": "redct.hub",
     "Document": "redct.documents",
     "EdgeClassifier": "redct.training",
     "ImportedLabels": "redct.hub",

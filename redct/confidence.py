@@ -26,6 +26,24 @@ def normalise(logprobs: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return probs
 
 
+def log_normalise(logprobs: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Logarithm of `normalise`, exact also where a probability is too small for a float.
+
+    Args:
+        logprobs: (N, K); -inf stays -inf.
+
+    Returns:
+        (N, K), the exponentials of each row sum to 1.
+
+    Raises:
+        ValueError: When a row holds nan or +inf, or no finite value.
+    """
+    values = _checked(logprobs)
+    values = values - values.max(axis=1, keepdims=True)
+    logs: npt.NDArray[np.float64] = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+    return logs
+
+
 def margins(logprobs: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Difference of the two largest log-probabilities: small where the LLM hesitated between two labels.
 

@@ -60,6 +60,8 @@ class Prompt:
         template: A Jinja template of the whole user message, in place of redct's wording. It may use text, context
             (field -> value), codebook, question, options, definitions (option -> text) and examples (each with
             text, context and answer), and is rendered in a sandbox.
+        chain_of_thought: Whether the LLM explains its reasoning first and gives its label in a second turn.
+        rationale_tokens: The most new tokens of the reasoning.
     """
 
     system: str = ""
@@ -68,6 +70,8 @@ class Prompt:
     choice: Choice = "fixed"
     seed: int = 1
     template: str | None = None
+    chain_of_thought: bool = False
+    rationale_tokens: int = 200
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,8 @@ class Task:
 
         Raises:
             InputError: On fewer than two labels, an empty or duplicate label or verbalizer, a key that is no
-                label, a duplicate column, a placeholder or example that does not fit the context fields, or fewer
-            examples of a label than the prompt shall show.
+                label, a duplicate column, a placeholder or example that does not fit the context fields, fewer
+                examples of a label than the prompt shall show, or no room for the reasoning.
         """
         if len(self.labels) < 2:
             raise InputError(f"task.labels: found {self.labels}, expected at least two labels")
@@ -116,6 +120,8 @@ class Task:
         for number, example in enumerate(self.examples, 1):
             self._check_example(f"task.examples, number {number}", example)
         self._check_shots()
+        if self.prompt.rationale_tokens < 1:
+            raise InputError(f"task.prompt.rationale_tokens: found {self.prompt.rationale_tokens}, expected 1 or more")
 
     def _check_columns(self) -> None:
         columns = self.columns

@@ -12,7 +12,8 @@ state="$(cat pyproject.toml constraints.txt | sha256sum | cut -d' ' -f1)"
 if [[ ! -x .venv/bin/python ]]; then
     "$python" -m venv .venv
 fi
-if [[ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]]; then
+# The development installation holds the plain one.
+if ! grep --silent --line-regexp "$state" "$stamp" .venv/installed-dev 2>/dev/null; then
     echo "Installing redct into .venv (some minutes, once)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "torch==$(sed -n 's/^torch==//p' constraints.txt)" \
         --constraint constraints.txt

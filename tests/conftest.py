@@ -70,3 +70,23 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_mistral(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def llama_server(tmp_path_factory: pytest.TempPathFactory):
+    """llama.cpp's server on the bundled tiny Mistral, see `servers.llama.LlamaServer`."""
+    pytest.importorskip("xllamacpp")
+    from servers.llama import serve
+
+    from redct.assets import TINY_MISTRAL
+
+    return serve(TINY_MISTRAL, tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def random_llama_server(tiny_llm: Path, tmp_path_factory: pytest.TempPathFactory):
+    """llama.cpp's server on the random Mistral, whose tokenizer keeps case and whose roles have control tokens."""
+    pytest.importorskip("xllamacpp")
+    from servers.llama import serve
+
+    return serve(tiny_llm, tmp_path_factory.mktemp("random_llama"))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, softmax
 
-from redct.confidence import IMPORT_FLOOR, log_floored, margins, normalise
+from redct.confidence import IMPORT_FLOOR, log_floored, log_normalise, margins, normalise
 
 rows = arrays(
     np.float64,
@@ -21,6 +21,7 @@ def test_normalise_equals_scipy(logprobs: np.ndarray) -> None:
     assert probs.dtype == np.float64
     np.testing.assert_allclose(probs, softmax(logprobs, axis=1), atol=1e-12)
     np.testing.assert_allclose(probs.sum(axis=1), 1.0)
+    np.testing.assert_allclose(log_normalise(logprobs), log_softmax(logprobs, axis=1), atol=1e-12)
 
 
 @given(rows)
@@ -43,7 +44,7 @@ def test_a_single_possible_label_is_certain() -> None:
 
 @pytest.mark.parametrize("bad", [[np.nan, 0.0], [np.inf, 0.0], [-np.inf, -np.inf]])
 def test_impossible_rows_are_refused_by_number(bad: list[float]) -> None:
-    for function in (normalise, margins):
+    for function in (normalise, log_normalise, margins):
         with pytest.raises(ValueError, match="row 1"):
             function(np.array([[0.0, -1.0], bad]))
 

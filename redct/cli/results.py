@@ -8,11 +8,10 @@ import numpy.typing as npt
 
 from redct.cli.show import show_scores, show_table
 from redct.documents import Document, Documents
-from redct.errors import InputError
 from redct.evidence import confusion, evaluate, evaluate_confusion, majority, summarise_labels
 from redct.evidence.evaluation import Interval
 from redct.files import write_json
-from redct.hub.store import LabelStore
+from redct.hub.store import LabelStore, LabelTable
 from redct.task import Task
 
 
@@ -38,16 +37,15 @@ def show_test(
     task: Task,
     documents: Sequence[Document],
     probs: Sequence[Sequence[float]],
-    store: LabelStore,
+    labeled: LabelTable | None,
     path: Path,
     seed: int,
 ) -> None:
     """Prints the classifier's scores beside the LLM's and the majority class', and writes them to a file."""
     gold, k = _gold(task, documents), len(task.labels)
     raters = {"edge classifier": np.argmax(np.asarray(probs), axis=1)}
-    labeled = _llm(task, documents, store)
     if labeled is not None:
-        raters["LLM"] = labeled
+        raters["LLM"] = labeled.label
     raters["majority class"] = majority(gold, k)
     scores = {name: evaluate(gold, predicted, k, seed=seed) for name, predicted in raters.items()}
     show_scores(f"{len(documents):,} held-out documents, % [95 % interval]", scores)
@@ -63,13 +61,6 @@ def show_test(
     }
     write_json(path, result)
     print(f"metrics: {path}")
-
-
-def _llm(task: Task, documents: Sequence[Document], store: LabelStore) -> npt.NDArray[np.int64] | None:
-    try:
-        return store.read(task.labels).aligned([document.id for document in documents]).label
-    except InputError:
-        return None
 
 
 def _gold(task: Task, documents: Sequence[Document]) -> npt.NDArray[np.int64]:

@@ -15,10 +15,12 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
+from redct.cli import labeling
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels, show_test
 from redct.errors import InputError
 from redct.hub.labeler import Labeler
+from redct.hub.store import LabelStore
 from redct.task import Task
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
@@ -67,6 +69,12 @@ class StudyCLI(LightningCLI):
             "validate": shared | {"verbose"},
             "test": shared | {"verbose"},
         }
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            labeling.add_flags(parser)
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds task and labeler, and derives from them what the other groups need."""
@@ -164,23 +172,38 @@ class StudyCLI(LightningCLI):
         return kwargs
 
     def _check_labels(self) -> None:
-        """Refuses labels in the store that this study's task or labeler would not have made."""
-        if self.labeler is not None:
-            self.labeler.assign(self.study.task, [], self.study.store, self.study.seed)
+        """Refuses labels in the store that this study's task or labeler would not have made, or of another task."""
+        for folder in self.study.label_folders:
+            if Path(folder).resolve() != self.study.store.folder.resolve():
+                LabelStore(folder).check_labels(self.study.task.labels)
+            elif self.labeler is not None:
+                self.labeler.assign(self.study.task, [], self.study.store, self.study.seed)
 
     def before_predict(self) -> None:
-        """Gives the labeler its documents."""
+        """Gives the labeler its documents, and asks whether they may leave this machine."""
         assert self.labeler is not None
-        study = self.study
+        study, self.flags = self.study, labeling.read_flags(self.config[self.subcommand])
         documents = study.documents_to_label()
         self.labeler.assign(study.task, documents, study.store, study.seed)
+        labeling.limit_cost(self.labeler, self.flags)
         self._say(study.splits().notes)
+        if self.trainer.is_global_zero and not self.flags.dry_run:
+            labeling.ask_consent(self.labeler, self.flags.yes)
         self.documents = documents
+
+    def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Lightning has it
+        """Labels, or only says what labeling would take."""
+        assert self.labeler is not None
+        if self.flags.dry_run:
+            labeling.show_plan(self.labeler, self.documents)
+        else:
+            self.trainer.predict(**kwargs)
 
     def after_predict(self) -> None:
         """Sums up what the LLM said."""
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and not self.flags.dry_run:
             show_labels(self.study.task, self.documents, self.study.store)
+            labeling.show_usage(self.study.store)
 
     def before_fit(self) -> None:
         """Checks the labels before any weight is loaded."""
@@ -207,10 +230,11 @@ class StudyCLI(LightningCLI):
         """Compares the classifier with the LLM and the majority class."""
         if not self.trainer.is_global_zero:
             return
-        self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
         documents = self.study.parts["test"].part.documents
         rows = [self.model.predictions[n] for n in range(len(documents))]
-        show_test(self.study.task, documents, rows, self.study.store, self.folder / "metrics.json", self.study.seed)
+        labeled = self.study.labels_of(documents)
+        self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
+        show_test(self.study.task, documents, rows, labeled, self.folder / "metrics.json", self.study.seed)
 
     def _say(self, notes: Sequence[str]) -> None:
         if self.trainer.is_global_zero:

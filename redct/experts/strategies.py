@@ -157,6 +157,9 @@ STRATEGIES: Final[dict[str, Callable[[npt.ArrayLike, npt.ArrayLike, int, int, in
     "random": _random,
 }
 
+RANDOMISED: Final = frozenset({"margin_randomised", "random"})
+"""Strategies with which every document had a known chance above 0: their answers can be weighted."""
+
 
 def choose(strategy: str, label: npt.ArrayLike, margin: npt.ArrayLike, n_labels: int, n: int, seed: int) -> Choice:
     """Chooses documents by the strategy of that name.

@@ -3,15 +3,27 @@
 from importlib import import_module
 from typing import Any
 
+from redct.hub.ensemble import Ensemble
 from redct.hub.store import LabelRow, LabelStore, LabelTable, read_labels
 
 _NEED_TORCH = {
+    "ApiLabeler": "redct.hub.api",
     "ImportedLabels": "redct.hub.imported",
     "Labeler": "redct.hub.labeler",
     "LocalLabeler": "redct.hub.local",
 }
 
-__all__ = ["ImportedLabels", "LabelRow", "LabelStore", "LabelTable", "Labeler", "LocalLabeler", "read_labels"]
+__all__ = [
+    "ApiLabeler",
+    "Ensemble",
+    "ImportedLabels",
+    "LabelRow",
+    "LabelStore",
+    "LabelTable",
+    "Labeler",
+    "LocalLabeler",
+    "read_labels",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute may be anything

@@ -15,7 +15,8 @@ from torch.utils.data import IterableDataset
 from redct.digests import Mask
 from redct.documents import Document, Documents, in_batches, missing
 from redct.errors import InputError
-from redct.hub.prompts import prompt_hash
+from redct.hub.examples import example_chooser
+from redct.hub.prompts import Message, messages, prompt_hash
 from redct.hub.store import LabelRow, LabelStore
 from redct.hub.writer import LabelWriter
 from redct.task import Task
@@ -105,6 +106,11 @@ class Labeler(L.LightningModule):
         """The assigned store."""
         return self._assignment()[2]
 
+    @property
+    def documents(self) -> Documents:
+        """The assigned documents, those labeled already among them."""
+        return self._assignment()[1]
+
     def _assignment(self) -> tuple[Task, Documents, LabelStore]:
         if self._assigned is None:
             raise InputError(f"{type(self).__name__}: nothing to label; call assign(task, documents, store) first")
@@ -124,9 +130,26 @@ class Labeler(L.LightningModule):
     def source_fingerprint(self) -> dict[str, Any]:
         """Returns what identifies the source of the labels: model, revision and so on."""
 
+    @property
+    def destination(self) -> str | None:
+        """The host that the texts are sent to; None where they stay on this machine."""
+        return None
+
+    def preview(self, documents: Sequence[Document]) -> list[str]:
+        """Returns the prompts of some documents, for a reader."""
+        return [as_text(messages(self.task, d, examples=example_chooser(self.task)(d))) for d in documents]
+
+    def plan(self) -> list[tuple[str, str]]:
+        """Returns what labeling the assigned documents would take: name and amount."""
+        return []
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what labeling took, for the store's manifest."""
+        return {}
+
     def configure_callbacks(self) -> Sequence[Callback]:
         """Adds the writer of the store to the trainer."""
-        return [LabelWriter(self.store)]
+        return [LabelWriter(self.store, facts=self.facts)]
 
     def my_share(self) -> Share:
         """Opens the store and returns the documents that this process has to label.
@@ -145,3 +168,8 @@ class Labeler(L.LightningModule):
     @abstractmethod
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> list[LabelRow]:  # noqa: ANN401
         """Labels one batch."""
+
+
+def as_text(turns: Sequence[Message]) -> str:
+    """Returns a conversation for a reader."""
+    return "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in turns)

@@ -5,7 +5,7 @@ import json
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -19,11 +19,20 @@ from redct.hub.examples import example_chooser
 from redct.task import Example, Task
 
 Message = dict[str, str]
+_THINK = "Think step by step and explain what speaks for and against each option. The answer is asked for afterwards."
+# The first character of a tag; what follows it is looked at only, for it may open another.
+_TAG = re.compile(r"<(?=\||[^<>\s]+>)|\[(?=/?[a-z]?[A-Z][A-Z0-9_]+\])")
 PROMPT_VERSION = 1  # raise it whenever the wording below changes: stores of another wording are refused
 
 
 def messages(
-    task: Task, document: Document, control: Iterable[str] = (), examples: Sequence[Example] = ()
+    task: Task,
+    document: Document,
+    control: Iterable[str] = (),
+    examples: Sequence[Example] = (),
+    rationale: str | None = None,
+    *,
+    lettered: bool = False,
 ) -> list[Message]:
     """Builds the conversation about one document.
 
@@ -32,38 +41,78 @@ def messages(
         document: The document to label.
         control: Strings that must not appear in the conversation, see `control_strings`.
         examples: Labeled examples to show, see `redct.hub.examples`.
+        rationale: With `task.prompt.chain_of_thought`, the LLM's reasoning; None asks for it.
+        lettered: Whether the LLM is to answer with an option's letter, see `letters`, and not with its text.
 
     Returns:
-        A system message, where the task has one, and a user message. With the layout `document_last` everything
-        that all prompts share stands in front.
+        A system message, where the task has one, and a user message; with a rationale also an assistant message
+        that holds it and the user message that asks for the label. With the layout `document_last` everything that
+        all prompts share stands in front.
 
     Raises:
-        InputError: When the task's own template cannot be rendered.
+        InputError: When the task's own template cannot be rendered, or there are too many options for letters.
     """
-    text, context = neutralise(document.text, control), _neutral(document.context, control)
+    control = list(control)
+    return _conversation(task, document, lambda text: neutralise(text, control), examples, rationale, lettered)
+
+
+def remote_messages(
+    task: Task,
+    document: Document,
+    examples: Sequence[Example] = (),
+    rationale: str | None = None,
+    *,
+    lettered: bool = False,
+) -> list[Message]:
+    """Builds the conversation about one document for a model whose tokenizer is not known, see `messages`."""
+    return _conversation(task, document, neutralise_tags, examples, rationale, lettered)
+
+
+def _conversation(
+    task: Task,
+    document: Document,
+    clean: Callable[[str], str],
+    examples: Sequence[Example],
+    rationale: str | None,
+    lettered: bool,
+) -> list[Message]:
+    answers = dict(zip(task.labels, letters(task) if lettered else task.readings(), strict=True))
     shown = [
-        {
-            "text": neutralise(example.text, control),
-            "context": _neutral(example.context, control),
-            "answer": task.verbalizers.get(example.label, example.label),
-        }
-        for example in examples
+        {"text": clean(e.text), "context": _cleaned(e.context, clean), "answer": answers[e.label]} for e in examples
     ]
     wording = _from_template if task.prompt.template is not None else _wording
-    turns = [{"role": "user", "content": wording(task, text, context, shown)}]
+    context = _cleaned(document.context, clean)
+    turns = [{"role": "user", "content": wording(task, clean(document.text), context, shown, lettered)}]
+    if rationale is not None:
+        turns.append({"role": "assistant", "content": clean(rationale)})
+        turns.append({"role": "user", "content": _second_turn(task, context, lettered)})
     return [{"role": "system", "content": task.prompt.system}, *turns] if task.prompt.system else turns
 
 
-def _wording(task: Task, text: str, context: dict[str, str], examples: list[dict[str, Any]]) -> str:
+def _cleaned(context: Mapping[str, str], clean: Callable[[str], str]) -> dict[str, str]:
+    return {name: clean(value) for name, value in context.items()}
+
+
+def _wording(task: Task, text: str, context: dict[str, str], examples: list[dict[str, Any]], lettered: bool) -> str:
     question = task.question.format(**context)
+    request = _THINK if task.prompt.chain_of_thought else _request(task, lettered)
     if task.prompt.layout == "text_first":
         shown = [f'"{e["text"]}"\n{task.question.format(**e["context"])}\nAnswer: {e["answer"]}' for e in examples]
-        blocks = [f'"{text}"', task.codebook, *_headed(shown), question, _options(task, lettered=True), _request(task)]
+        blocks = [f'"{text}"', task.codebook, *_headed(shown), question, _options(task, lettered=True), request]
     else:
         shown = [f"{_about(task, e['text'], e['context'])}\nAnswer: {e['answer']}" for e in examples]
         once = [] if _question_varies(task) else [question]
         last = [*_headed(shown), *(["Now this one:"] if shown else []), _about(task, text, context)]
-        blocks = [task.codebook, *once, _options(task), _request(task), *last]
+        blocks = [task.codebook, *once, _options(task, lettered), request, *last]
+    return _joined(blocks)
+
+
+def _second_turn(task: Task, context: dict[str, str], lettered: bool) -> str:
+    question = f"With this explanation in mind: {task.question.format(**context)}"
+    return _joined([question, _options(task, lettered), _request(task, lettered)])
+
+
+def _joined(blocks: Iterable[str]) -> str:
     return "\n\n".join(block.strip() for block in blocks if block.strip())
 
 
@@ -82,10 +131,12 @@ def _headed(shown: list[str]) -> list[str]:
     return ["Examples:", *shown] if shown else []
 
 
-def _from_template(task: Task, text: str, context: dict[str, str], examples: list[dict[str, Any]]) -> str:
+def _from_template(
+    task: Task, text: str, context: dict[str, str], examples: list[dict[str, Any]], lettered: bool
+) -> str:
     definitions = {task.verbalizers.get(label, label): meaning for label, meaning in task.definitions.items()}
     try:
-        return _template(str(task.prompt.template)).render(
+        rendered = _template(str(task.prompt.template)).render(
             text=text,
             context=context,
             codebook=task.codebook,
@@ -96,6 +147,9 @@ def _from_template(task: Task, text: str, context: dict[str, str], examples: lis
         )
     except Exception as error:  # a template may raise anything
         raise InputError(f"task.prompt.template: {type(error).__name__}: {error}") from error
+    if lettered and not task.prompt.chain_of_thought:  # the template knows no letters, and asks in its own way
+        return _joined([rendered, _options(task, lettered), _request(task, lettered)])
+    return rendered
 
 
 @cache
@@ -104,30 +158,43 @@ def _template(source: str) -> jinja2.Template:
     return sandbox.from_string(source)
 
 
-def _neutral(context: Mapping[str, str], control: Iterable[str]) -> dict[str, str]:
-    return {name: neutralise(value, control) for name, value in context.items()}
-
-
-def prompt_hash(task: Task) -> str:
+def prompt_hash(task: Task, *, lettered: bool = False) -> str:
     """Returns the SHA-256 (hex) of everything in the prompts but the documents and the chat template."""
     document = Document("", "<text>", {name: f"<{name}>" for name in task.columns.context}, None)
-    turns = messages(task, document, examples=example_chooser(task)(document))
+    rationale = "<rationale>" if task.prompt.chain_of_thought else None
+    examples = example_chooser(task)(document)
+    turns = messages(task, document, examples=examples, rationale=rationale, lettered=lettered)
     content = "\n".join(turn["content"] for turn in turns)
     if task.prompt.shots and task.prompt.choice == "similar":  # any of them may stand in a prompt
         content += json.dumps([asdict(example) for example in task.examples])
     return hashlib.sha256(f"{PROMPT_VERSION}\n{content}".encode()).hexdigest()
 
 
-def _options(task: Task, *, lettered: bool = False) -> str:
+def letters(task: Task) -> list[str]:
+    """Returns the letter of each option, in the order of the task's labels.
+
+    Raises:
+        InputError: When there are more options than letters.
+    """
+    if len(task.labels) > len(string.ascii_uppercase):
+        raise InputError(
+            f"task.labels: found {len(task.labels)}, expected at most 26 where options are lettered A to Z"
+        )
+    return list(string.ascii_uppercase[: len(task.labels)])
+
+
+def _options(task: Task, lettered: bool) -> str:
+    bullets = [f"{letter})" for letter in letters(task)] if lettered else ["-"] * len(task.labels)
     lines = []
-    for position, (label, reading) in enumerate(zip(task.labels, task.readings(), strict=True)):
+    for bullet, label, reading in zip(bullets, task.labels, task.readings(), strict=True):
         definition = task.definitions.get(label, "")
-        bullet = f"{chr(ord('A') + position)})" if lettered else "-"
         lines.append(f"{bullet} {reading}: {definition}" if definition else f"{bullet} {reading}")
     return "\n".join(["Options:", *lines])
 
 
-def _request(task: Task) -> str:
+def _request(task: Task, lettered: bool) -> str:
+    if lettered:
+        return f"Answer with exactly one of the letters {', '.join(letters(task))}."
     return f"Answer with exactly one of: {', '.join(task.readings())}."
 
 
@@ -145,6 +212,15 @@ def neutralise(text: str, control: Iterable[str]) -> str:
     while found := next((c for c in control if c in text), None):
         text = text.replace(found, f"{found[0]} {found[1:]}")
     return text
+
+
+def neutralise_tags(text: str) -> str:
+    """Breaks up, like `neutralise`, whatever a server may parse as a control token, its tokenizer being unknown.
+
+    That is every `<tag>`, everything that opens with `<|`, and capitals in brackets such as `[/INST]`.
+    """
+    folded = unicodedata.normalize("NFKC", text)
+    return _TAG.sub(r"\g<0> ", folded if _TAG.search(folded) else text)
 
 
 def control_strings(tokenizer: Any) -> list[str]:  # noqa: ANN401 - any transformers tokenizer

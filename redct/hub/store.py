@@ -168,6 +168,26 @@ class LabelStore:
                 found.add(document_id)
         return found
 
+    def unsure(self, labels: Sequence[str], below: float) -> set[str]:
+        """Returns the ids that a better labeler should look at: those with a small margin or no label.
+
+        Args:
+            labels: The task's labels.
+            below: Margins below it are small, in nats, above 0.
+
+        Raises:
+            InputError: When there is no store, it holds other labels, or `below` is not above 0.
+        """
+        if not below > 0:
+            raise InputError(f"only_below: found {below}, expected a margin above 0")
+        self.check_labels(labels)
+        found: set[str] = set()
+        for path, _ in self._parts():
+            table = pq.read_table(path, columns=["id", "margin"])
+            margin = table.column("margin").to_numpy()  # nan in error rows, which is not sure either
+            found.update(table.column("id").filter(pa.array(~(margin >= below))).to_pylist())
+        return found
+
     def errors(self) -> Counter[str]:
         """Counts the messages of the error rows."""
         found: Counter[str] = Counter()
@@ -232,13 +252,21 @@ class LabelStore:
 
     def read_parts(self, labels: Sequence[str]) -> Iterator[LabelTable]:
         """Reads one part after the other, see `read`."""
+        self.check_labels(labels)
+        for path, sidecar in self._parts():
+            yield _to_arrays(self._read_part(path, sidecar), list(labels))
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Refuses a store of other labels, or in another order.
+
+        Raises:
+            InputError: When there is no store, or a label of the task is missing in it.
+        """
         stored = self.manifest()["labels"]
         if stored != list(labels):
             missing = [label for label in labels if label not in stored]
             what = f"label {missing[0]!r} of the task is missing" if missing else f"labels are {stored}"
             raise InputError(f"{self.folder}: {what}; the task has {list(labels)}, the store {stored}")
-        for path, sidecar in self._parts():
-            yield _to_arrays(self._read_part(path, sidecar), list(labels))
 
     def _read_part(self, path: Path, sidecar: dict[str, Any]) -> pa.Table:
         if _sha256(path) != sidecar["sha256"]:

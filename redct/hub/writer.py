@@ -1,7 +1,7 @@
 """Writes predictions into the label store while Lightning's prediction loop runs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
@@ -17,11 +17,18 @@ class LabelWriter(BasePredictionWriter):
         store: The store to write to.
         rows_per_part: Rows that make a part.
         seconds_per_part: Seconds after which a smaller part is written: what a kill costs at most.
+        facts: Gives what labeling took, for the manifest.
     """
 
-    def __init__(self, store: LabelStore, rows_per_part: int = 10_000, seconds_per_part: float = 20.0) -> None:
+    def __init__(
+        self,
+        store: LabelStore,
+        rows_per_part: int = 10_000,
+        seconds_per_part: float = 20.0,
+        facts: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         super().__init__(write_interval="batch")
-        self.store = store
+        self.store, self.facts = store, facts
         self.rows_per_part = rows_per_part
         self.seconds_per_part = seconds_per_part
         self._rows: list[LabelRow] = []
@@ -54,7 +61,7 @@ class LabelWriter(BasePredictionWriter):
         self._flush()
         trainer.strategy.barrier("labels written")
         if trainer.is_global_zero:
-            self.store.finish()
+            self.store.finish(**self.facts())
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Keeps what was labeled before the run broke off."""

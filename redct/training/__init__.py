@@ -3,14 +3,15 @@
 from importlib import import_module
 from typing import Any
 
-# Public name -> module. Loaded on first use: two of the three bring torch.
+# Public name -> module. Loaded on first use: some bring torch.
 _PUBLIC = {
+    "Calibration": "redct.training.corrections",
     "EdgeClassifier": "redct.training.classifier",
     "LabeledTextDataModule": "redct.training.datamodule",
     "build_targets": "redct.training.relabeling",
 }
 
-__all__ = ["EdgeClassifier", "LabeledTextDataModule", "build_targets"]
+__all__ = ["Calibration", "EdgeClassifier", "LabeledTextDataModule", "build_targets"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute may be anything

@@ -1,7 +1,7 @@
 """Joins documents, LLM labels and expert answers into what the classifier is trained, validated and tested on."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,14 +21,18 @@ from transformers import AutoConfig, DataCollatorWithPadding
 from redct.assets import resolve_documents, resolve_model
 from redct.documents import Document, Documents, Joined, read_documents
 from redct.errors import InputError
-from redct.experts import Experts, Ledger, Round, choose_documents
-from redct.files import whole
+from redct.experts import RANDOMISED, Experts, Ledger, Round, choose_documents
+from redct.files import whole, write_json
+from redct.hub import ensemble
+from redct.hub.content_free import content_free_documents
 from redct.hub.store import LabelStore, LabelTable
 from redct.sources import Source
 from redct.splits import Splits, read_splits
 from redct.task import Task
+from redct.training import corrections
 from redct.training.batches import EvaluationBatches, TrainingBatches
 from redct.training.classifier import load_tokenizer
+from redct.training.corrections import Answers, Calibration
 from redct.training.relabeling import Targets, build_targets, choose_validation
 from redct.training.tokens import suitable_length, tokenise
 
@@ -98,8 +102,13 @@ class LabeledTextDataModule(L.LightningDataModule):
         test: Held-out files, or the share (0 to 1) of train to hold out.
         validation: Files with gold labels, or the share of the labeled documents to validate on: of the
             expert-labeled ones where that is at least 50 documents, else of the LLM-labeled ones.
-        predict: What `redct predict` labels: train, test, both, or files.
+        predict: What `redct predict` labels: train, test, both, content_free (texts that say nothing, for
+            `calibration.prior`), or files.
+        labels: Label stores to learn from, folders such as runs/a/labels; by default the study's own.
+        combine: How several stores become one: the average of their distributions, the shares of their votes, or
+            the last of the list that has a label.
         targets: Train towards the label (hard), the distribution (soft) or RED-CT's original weights (expit).
+        calibration: How the LLM's distributions are corrected before they become targets.
         experts: Who corrects the LLM, and on which documents.
         expert_eps: Probability that a soft target leaves for the labels an expert did not give.
         drop: What to leave out: empty texts, duplicates within a file, training texts in overlap with test.
@@ -116,8 +125,11 @@ class LabeledTextDataModule(L.LightningDataModule):
         train: Source | list[Source],
         test: float | Source | list[Source] | None = None,
         validation: float | Source | list[Source] = 0.1,
-        predict: Literal["train", "test", "both"] | Source | list[Source] = "train",
+        predict: Literal["train", "test", "both", "content_free"] | Source | list[Source] = "train",
+        labels: Source | list[Source] | None = None,
+        combine: ensemble.Combination = "average",
         targets: Literal["hard", "soft", "expit"] = "soft",
+        calibration: Calibration = Calibration(),  # noqa: B008 - frozen
         experts: Experts | None = None,
         expert_eps: float = 0.0002,
         drop: list[Drop] | None = None,
@@ -133,11 +145,15 @@ class LabeledTextDataModule(L.LightningDataModule):
                 raise InputError(f"data.{option}: found {value}, expected at least 1")
         self.task, self.train, self.test, self.validation = task, train, test, validation
         self.what_to_predict, self.targets, self.experts = predict, targets, experts
+        self.calibration, self.combine = calibration, combine
         self.expert_eps, self.drop, self.encoder = expert_eps, drop or [], encoder
         self.max_length, self.batch_size, self.seed = max_length, batch_size, seed
         self.folder = Path(folder)
         self.store = LabelStore(self.folder / "labels")
+        own: list[str | Path] = [self.store.folder]
+        self.label_folders = own if labels is None else [labels] if isinstance(labels, str) else [*labels]
         self.notes: list[str] = []
+        self.corrections: dict[str, Any] = {}
         self.parts: dict[str, EncodedPart] = {}
         self.prepare_data_per_node = False  # the study's folder is shared by all nodes
         self._splits: Splits | None = None
@@ -156,6 +172,8 @@ class LabeledTextDataModule(L.LightningDataModule):
             InputError: When it names the test documents of a study without any.
         """
         what = self.what_to_predict
+        if what == "content_free":
+            return content_free_documents(self.splits().train)
         if what not in ("train", "test", "both"):
             names = [what] if isinstance(what, str) else what
             return read_documents([resolve_documents(name) for name in names], self.task, drop=self.drop)
@@ -206,11 +224,17 @@ class LabeledTextDataModule(L.LightningDataModule):
             InputError: When labels are missing, or gold labels where they are needed.
         """
         documents = self.splits().train.documents
-        table = self.store.read(self.task.labels).aligned([document.id for document in documents])
-        answers, inclusion = self._answers(documents, table)
+        stored = self._labels(documents)
+        table = stored.aligned([document.id for document in documents])
+        # Experts are chosen by what the LLM said itself, so that a correction leaves a recorded choice as it is.
+        answers = self._answers(documents, table)
         if (table.label < 0).all():
-            raise InputError(f"{self.store.folder}: no document has a label, only errors; expected labels to train on")
-        targets = build_targets(table, answers, self.targets, self.expert_eps)
+            where = ", ".join(map(str, self.label_folders))
+            raise InputError(f"{where}: no document has a label, only errors; expected labels to train on")
+        table, record = corrections.correct(stored, documents, self.targets, self.calibration, answers, self.seed)
+        self.notes += corrections.notes(record)
+        self.corrections |= record
+        targets = build_targets(table, answers.label, self.targets, self.expert_eps)
         part = _part_of(documents, targets)
         if not isinstance(self.validation, float | int):
             train, validation = part, self._gold_part(self.splits().validation.documents, "data.validation")
@@ -221,7 +245,7 @@ class LabeledTextDataModule(L.LightningDataModule):
                     f"data.validation: a share of {self.validation} of {len(part.documents)} documents is none; "
                     "expected a larger share or a file"
                 )
-            weights = np.array([1 / inclusion.get(document.id, 1.0) for document in part.documents])
+            weights = np.array([1 / answers.inclusion.get(int(n), 1.0) for n in targets.keep])
             part_weighted = Part(part.documents, part.target, part.label, weights.astype(np.float32), part.source)
             validation = part_weighted.rows(chosen)
             train = part.rows(np.setdiff1d(np.arange(len(part.documents)), chosen))
@@ -238,6 +262,21 @@ class LabeledTextDataModule(L.LightningDataModule):
             raise InputError("data.test: found nothing, expected held-out files or a share of data.train")
         return self._gold_part(self.splits().test.documents, "data.test")
 
+    def labels_of(self, documents: Sequence[Document]) -> LabelTable | None:
+        """Returns what the LLM, or several together, said about documents; None where not all were asked about."""
+        try:
+            return self._labels(documents).aligned([document.id for document in documents])
+        except InputError:
+            return None
+
+    def _labels(self, documents: Sequence[Document]) -> LabelTable:
+        """Reads the label stores, and notes how often they agree on these documents."""
+        labelers = ensemble.Ensemble(self.label_folders, self.task.labels, self.combine)
+        record = labelers.record([document.id for document in documents])
+        self.notes += ensemble.notes(record)
+        self.corrections["labels"] = record
+        return labelers.table
+
     def _gold_part(self, documents: Sequence[Document], option: str) -> Part:
         known = [document for document in documents if document.gold is not None]
         if not known:
@@ -249,10 +288,9 @@ class LabeledTextDataModule(L.LightningDataModule):
         target = np.eye(len(index), dtype=np.float32)[label]
         return Part(known, target, label, np.ones(len(known), dtype=np.float32), ["gold"] * len(known))
 
-    def _answers(self, documents: Sequence[Document], table: LabelTable) -> tuple[dict[int, int], Mapping[str, float]]:
-        """Returns the experts' answers by position, and the inclusion probability of each answered id."""
+    def _answers(self, documents: Sequence[Document], table: LabelTable) -> Answers:
         if self.experts is None or self.experts.budget == 0:
-            return {}, {}
+            return Answers()
         self.folder.mkdir(parents=True, exist_ok=True)
         with Ledger(self.folder / "experts.sqlite") as ledger:
             chosen = choose_documents(
@@ -265,10 +303,14 @@ class LabeledTextDataModule(L.LightningDataModule):
                 ledger,
                 labels=_hash(table),
             )
-            answers = ledger.answers(chosen) or self._ask_gold(chosen, documents, ledger)
+            given = ledger.answers(chosen) or self._ask_gold(chosen, documents, ledger)
         index = self.task.index()
         position = {document.id: n for n, document in enumerate(documents)}
-        return {position[i]: index[label] for i, label in answers.items()}, chosen.inclusion
+        return Answers(
+            {position[i]: index[label] for i, label in given.items()},
+            {position[i]: chosen.inclusion[i] for i in given},
+            self.experts.strategy,
+        )
 
     @staticmethod
     def _ask_gold(chosen: Round, documents: Sequence[Document], ledger: Ledger) -> dict[str, str]:
@@ -291,12 +333,13 @@ class LabeledTextDataModule(L.LightningDataModule):
             self.notes.append(f"{failed} documents that the LLM could not label are left out unless an expert did")
         source = validation.source[0]
         line = f"validation: {len(validation.source)} documents with {source} labels"
-        if source == "expert" and self.experts is not None and self.experts.strategy == "margin":
+        if source == "expert" and self.experts is not None and self.experts.strategy not in RANDOMISED:
             line += ", unrepresentative: a deterministic choice"
         self.notes.append(line)
 
     def _write_provenance(self) -> None:
-        """Writes where each training target comes from."""
+        """Writes where each training target comes from, and how the labels were combined and corrected."""
+        write_json(self.folder / "calibration.json", {"targets": self.targets, **self.corrections})
         columns: dict[str, list[Any]] = {name: [] for name in ("id", "part", "source", "label", "target", "weight")}
         for name, encoded in self.parts.items():
             part = encoded.part

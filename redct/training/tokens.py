@@ -53,6 +53,9 @@ def tokenise(tokenizer: Any, documents: Sequence[Document], max_length: int, cac
 
 
 def _fingerprint(tokenizer: Any, documents: Sequence[Document], max_length: int) -> str:  # noqa: ANN401
+    # A tokenizer keeps the truncation and padding of its last call, on which the cache must not depend.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     digest = hashlib.sha256(f"{max_length}\n{tokenizer.backend_tokenizer.to_str()}".encode())
     for document in documents:
         digest.update(json.dumps([document.text, document.context_text()]).encode())

@@ -103,3 +103,25 @@ def test_ranks_write_at_the_same_time(tmp_path) -> None:
     assert len(store.ids()) == 80
     sidecars = [json.loads(path.read_text()) for path in tmp_path.glob("part-*.json")]
     assert sum(side["rows"] for side in sidecars) == 80
+
+
+def test_unsure_documents_are_those_with_a_small_margin_or_none(tmp_path) -> None:
+    store = LabelStore(tmp_path)
+    store.begin(PRINT, LABELS)
+    margins = np.random.default_rng(0).exponential(1, 30).astype(np.float32)
+    for start in (0, 20):
+        store.write_part(
+            [
+                LabelRow(f"d{n}", "a", [0.9, 0.1], [0.0, -1.0], float(margins[n]))
+                for n in range(start, min(start + 20, 30))
+            ]
+        )
+    store.write_part([LabelRow("bad", error="no label")])
+    expected = {f"d{n}" for n in range(30) if margins[n] < 0.7}
+    assert 0 < len(expected) < 30
+    assert store.unsure(LABELS, 0.7) == {*expected, "bad"}
+    assert len(store.unsure(LABELS, np.inf)) == 31
+    with pytest.raises(InputError, match="only_below: found 0, expected a margin above 0"):
+        store.unsure(LABELS, 0)
+    with pytest.raises(InputError, match="missing"):
+        store.unsure(["a", "c"], 1)

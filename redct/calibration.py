@@ -1,0 +1,181 @@
+"""Making an LLM's label distributions honest: dividing out its label prior, and temperature scaling."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+
+from redct.confidence import IMPORT_FLOOR, log_floored, log_normalise, normalise
+
+Floats = npt.NDArray[np.float64]
+
+SMALLEST_TEMPERATURE: Final = 0.01
+LARGEST_TEMPERATURE: Final = 100.0
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far probabilities can be believed.
+
+    Args:
+        ece: Expected calibration error, 0 to 1.
+        log_loss: Mean of -log p(answer), in nats.
+    """
+
+    ece: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A fitted temperature, judged on documents that it was not fitted on.
+
+    Args:
+        temperature: Fitted on all documents; above 1 the LLM was too sure of itself, below 1 too little.
+        folds: Parts of the documents.
+        held_out: Of all documents together, each part scaled by the temperature of the other parts.
+    """
+
+    temperature: float
+    folds: int
+    held_out: Reliability
+
+
+def mean_distribution(logprobs: npt.ArrayLike) -> Floats:
+    """Mean of the label distributions: the label prior that an LLM shows on these documents.
+
+    Over the documents themselves it is the prior of batch calibration (Zhou et al. 2024, Batch Calibration,
+    equation 3); over content-free texts that of contextual calibration (Zhao et al. 2021, Calibrate Before Use).
+
+    Args:
+        logprobs: (N, K), N >= 1, normalised or not.
+
+    Returns:
+        (K,), sums to 1.
+    """
+    mean: Floats = normalise(logprobs).mean(axis=0)
+    return mean
+
+
+def divide_prior(logprobs: npt.ArrayLike, prior: npt.ArrayLike) -> Floats:
+    """Divides label distributions by a label prior and normalises them again; needs no gold.
+
+    Args:
+        logprobs: (N, K), normalised or not.
+        prior: (K,) or, one for each document, (N, K); probabilities, of which none counts as less than 1e-6, so
+            that a label the prior excludes does not win everywhere.
+
+    Returns:
+        (N, K) log-probabilities, normalised.
+    """
+    return log_normalise(_finite(logprobs) - log_floored(prior))
+
+
+def scale(logprobs: npt.ArrayLike, temperature: float) -> Floats:
+    """Divides log-probabilities by a temperature and normalises them; the order of the labels stays.
+
+    Args:
+        logprobs: (N, K), normalised or not.
+        temperature: Above 0; above 1 flattens.
+
+    Returns:
+        (N, K) log-probabilities, normalised.
+    """
+    return log_normalise(_finite(logprobs) / temperature)
+
+
+def fit_temperature(logprobs: npt.ArrayLike, label: npt.ArrayLike, weight: npt.ArrayLike) -> float:
+    """Temperature of largest weighted likelihood (Guo et al. 2017, On Calibration of Modern Neural Networks).
+
+    The log loss is convex in b = 1/T, and its slope is the weighted mean of E_b[z] - z_label: the root is found
+    by bracketing. Where there is none the temperature is a bound: `SMALLEST_TEMPERATURE` when the likeliest label
+    is always right, `LARGEST_TEMPERATURE` when the distributions tell nothing or mislead; 1 when they are uniform.
+
+    Args:
+        logprobs: (N, K), N >= 1, normalised or not.
+        label: (N,) the right label of each document, 0 to K-1.
+        weight: (N,) above 0; 1 / inclusion probability where documents were drawn with unequal ones.
+    """
+    logs, right = _finite(logprobs), np.asarray(label, dtype=np.int64)[:, None]
+    shares = np.asarray(weight, dtype=np.float64) / np.sum(weight)
+    logs -= logs.max(axis=1, keepdims=True)  # the slope of rows that are right is then at most 0, to the last digit
+    of_label = np.take_along_axis(logs, right, axis=1)[:, 0]
+
+    def slope(inverse: float) -> float:
+        expected = (normalise(inverse * logs) * logs).sum(axis=1)
+        return float(shares @ (expected - of_label))
+
+    flattest, sharpest = 1 / LARGEST_TEMPERATURE, 1 / SMALLEST_TEMPERATURE
+    if np.ptp(logs, axis=1).max() == 0:
+        return 1.0
+    if slope(flattest) >= 0:
+        return LARGEST_TEMPERATURE
+    if slope(sharpest) <= 0:
+        return SMALLEST_TEMPERATURE
+    return float(1 / brentq(slope, flattest, sharpest, xtol=1e-12))
+
+
+def expected_calibration_error(
+    probs: npt.ArrayLike, label: npt.ArrayLike, weight: npt.ArrayLike, bins: int = 15
+) -> float:
+    """Mean distance between confidence and accuracy over bins of confidence, each with the weight of its documents.
+
+    Confidence is the largest probability; bins are of equal width and closed below, the last one at both ends
+    (Guo et al. 2017, equation 3).
+
+    Args:
+        probs: (N, K) distributions, N >= 1.
+        label: (N,) the right label of each document, 0 to K-1.
+        weight: (N,) above 0.
+        bins: Number of bins.
+
+    Returns:
+        0 (confidence is accuracy in every bin) to 1.
+    """
+    values, shares = np.asarray(probs, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+    confidence, hit = values.max(axis=1), values.argmax(axis=1) == np.asarray(label)
+    edges = np.linspace(0, 1, bins + 1)[1:-1]
+    gaps = np.bincount(np.searchsorted(edges, confidence, side="right"), shares * (hit - confidence), minlength=bins)
+    return float(np.abs(gaps).sum() / shares.sum())
+
+
+def reliability(logprobs: npt.ArrayLike, label: npt.ArrayLike, weight: npt.ArrayLike) -> Reliability:
+    """Expected calibration error and log loss, weighted; arguments as of `fit_temperature`."""
+    logs, right, shares = _finite(logprobs), np.asarray(label, dtype=np.int64), np.asarray(weight, dtype=np.float64)
+    of_label = logs[np.arange(len(logs)), right]
+    ece = expected_calibration_error(np.exp(logs), right, shares)
+    return Reliability(ece, float(-(shares @ of_label) / shares.sum()))
+
+
+def cross_fit(
+    logprobs: npt.ArrayLike, label: npt.ArrayLike, weight: npt.ArrayLike, seed: int, folds: int = 5
+) -> Scaling:
+    """Fits a temperature, and judges it on documents that it was not fitted on.
+
+    Args:
+        logprobs: (N, K), N >= folds, normalised or not.
+        label: (N,) the right label of each document, 0 to K-1.
+        weight: (N,) above 0.
+        seed: Deals the documents out to the folds.
+        folds: At least 2.
+    """
+    logs, right, shares = _finite(logprobs), np.asarray(label, dtype=np.int64), np.asarray(weight, dtype=np.float64)
+    fold = np.random.default_rng(seed).permutation(len(logs)) % folds
+    held_out = np.empty_like(logs)
+    for number in range(folds):
+        out = fold == number
+        held_out[out] = scale(logs[out], fit_temperature(logs[~out], right[~out], shares[~out]))
+    return Scaling(fit_temperature(logs, right, shares), folds, reliability(held_out, right, shares))
+
+
+def _finite(logprobs: npt.ArrayLike) -> Floats:
+    """Normalises; -inf becomes log 1e-6, or the row's least other value where that is lower.
+
+    One answer that the LLM gave no chance at all would otherwise make every temperature infinitely bad.
+    """
+    logs = log_normalise(logprobs)
+    impossible = np.isneginf(logs)
+    least = np.where(impossible, np.log(IMPORT_FLOOR), logs).min(axis=1, keepdims=True)
+    return np.where(impossible, least, logs)

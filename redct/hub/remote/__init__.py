@@ -1,0 +1,1 @@
+"""Asking a language model at an endpoint: what is asked, how fast, what it costs, and what the replies mean."""

@@ -1,0 +1,135 @@
+"""What replies cost: prices, what was spent, and the limit of it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from redct.errors import InputError, RedctError
+from redct.hub.remote.exchange import Request, Usage
+
+BUNDLED = Path(__file__).with_name("prices.yaml")
+_DATED = re.compile(r"-\d{4}(-?\d{2}-?\d{2})?")
+
+
+class SpentError(RedctError):
+    """The limit of cost is reached."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a model costs, in US dollars per million tokens.
+
+    Attributes:
+        prompt: A token of a prompt.
+        completion: A token of a reply.
+        cached: A token of a prompt that the provider had cached; by default as any other.
+        date: When the prices were looked up.
+    """
+
+    prompt: float
+    completion: float
+    cached: float | None = None
+    date: str = ""
+
+    def of(self, usage: Usage, half: bool = False) -> float:
+        """Returns the cost of some tokens in US dollars.
+
+        Args:
+            usage: The tokens.
+            half: Whether they were bought through the Batch API, at half the price.
+        """
+        cached = self.prompt if self.cached is None else self.cached
+        dollars = (
+            (usage.prompt - usage.cached) * self.prompt + usage.cached * cached + usage.completion * self.completion
+        ) / 1e6
+        return dollars / 2 if half else dollars
+
+    def total(self, usage: Mapping[str, Usage]) -> float:
+        """Returns the cost of what `usage_of` found in the journals."""
+        return self.of(usage["full"]) + self.of(usage["half"], half=True)
+
+
+def price_of(model: str, table: str | Path | None = None) -> Price | None:
+    """Returns a model's price, that of `gpt-4o` also for `gpt-4o-2024-08-06`; None where the table has none.
+
+    Args:
+        model: The model's name at the endpoint.
+        table: A YAML of prices; by default the bundled one.
+
+    Raises:
+        InputError: When the table is missing or of another form.
+    """
+    path = Path(table) if table is not None else BUNDLED
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        prices = {name: Price(**entry, date=str(content["date"])) for name, entry in content["models"].items()}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected a table of prices (labeler.prices)") from None
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        found = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: not a table of prices ({found}); expected date, and models with prompt and completion"
+        ) from None
+    fitting = [name for name in prices if model == name or (model.startswith(name) and _is_date(model, name))]
+    return prices[max(fitting, key=len)] if fitting else None
+
+
+def _is_date(model: str, name: str) -> bool:
+    return _DATED.fullmatch(model[len(name) :]) is not None
+
+
+class Budget:
+    """Keeps the cost of a run below a limit, requests under way included.
+
+    Args:
+        limit: US dollars.
+        price: The model's price.
+        spent: What earlier runs have spent, in US dollars.
+    """
+
+    def __init__(self, limit: float, price: Price, spent: float) -> None:
+        self.limit, self.price, self.spent = limit, price, spent
+        self._reserved = 0.0
+        self._tokens_per_byte = 1.0  # no tokenizer makes more tokens than there are bytes
+
+    def reserve(self, request: Request) -> float:
+        """Sets aside what a request may cost at most, and returns it.
+
+        Raises:
+            SpentError: When that would exceed the limit.
+        """
+        most = Usage(round(_size(request) * self._tokens_per_byte), request.max_tokens * request.samples)
+        cost = self.price.of(most)
+        if self.spent + self._reserved + cost > self.limit:
+            raise SpentError(
+                f"--max_cost {self.limit:g}: reached after {self.spent:.4f} US dollars; all replies are kept, the same "
+                "command with a higher limit goes on"
+            )
+        self._reserved += cost
+        return cost
+
+    def settle(self, reserved: float, request: Request | None = None, usage: Usage | None = None) -> None:
+        """Replaces what was set aside by what the reply cost, nothing without a reply."""
+        self._reserved -= reserved
+        if usage is not None and request is not None:
+            self.spent += self.price.of(usage)
+            seen = usage.prompt / max(_size(request), 1)
+            self._tokens_per_byte = seen if self._tokens_per_byte == 1.0 else max(self._tokens_per_byte, seen)
+
+
+def _size(request: Request) -> int:
+    # A message has some tokens of its own around it.
+    return sum(len(turn["content"].encode()) + 16 for turn in request.messages)
+
+
+def summary(usage: Mapping[str, Usage], price: Price | None) -> dict[str, Any]:
+    """Returns what a study's replies took, for its manifest."""
+    both = usage["full"] + usage["half"]
+    tokens = {"prompt_tokens": both.prompt, "completion_tokens": both.completion, "cached_tokens": both.cached}
+    if price is None:
+        return {**tokens, "cost_usd": None}
+    return {**tokens, "cost_usd": round(price.total(usage), 6), "prices_of": price.date}

@@ -1,0 +1,200 @@
+"""Corrections of the LLM's label distributions, before the classifier is trained on them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from redct.calibration import (
+    LARGEST_TEMPERATURE,
+    SMALLEST_TEMPERATURE,
+    cross_fit,
+    divide_prior,
+    mean_distribution,
+    reliability,
+    scale,
+)
+from redct.confidence import margins
+from redct.documents import Document
+from redct.experts import RANDOMISED
+from redct.hub.content_free import content_free_priors
+from redct.hub.store import LabelTable
+from redct.training.relabeling import TargetKind
+
+Floats = npt.NDArray[np.float64]
+
+FEWEST_ANSWERS: Final = 50
+_BOUNDS: Final = {
+    SMALLEST_TEMPERATURE: ", the smallest allowed: every answer is the LLM's label",
+    LARGEST_TEMPERATURE: ", the largest allowed: the LLM's probabilities do not tell its errors, targets are near even",
+}
+# Log-probabilities are stored as float32: of labels that differ by less, the LLM's own stays.
+_EQUAL: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the LLM's label distributions are corrected before the classifier is trained on them.
+
+    Args:
+        prior: Which label prior to divide out, without any gold: none; `batch`, the mean distribution over the
+            corpus; or `content_free`, what the LLM answers to texts that say nothing, which
+            `redct predict --data.predict content_free` asks it.
+        temperature: Scale soft targets by a temperature fitted to the experts' answers, each with the weight
+            1 / inclusion probability, where at least 50 answers come from a randomised choice.
+    """
+
+    prior: Literal["none", "batch", "content_free"] = "none"
+    temperature: bool = True
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The experts' answers, by the position of their document in the corpus.
+
+    Args:
+        label: Index of the label.
+        inclusion: The probability with which the document was chosen.
+        strategy: How the documents were chosen; None where nobody was asked.
+    """
+
+    label: dict[int, int] = field(default_factory=dict)
+    inclusion: dict[int, float] = field(default_factory=dict)
+    strategy: str | None = None
+
+
+def correct(
+    stored: LabelTable,
+    documents: Sequence[Document],
+    kind: TargetKind,
+    options: Calibration,
+    answers: Answers,
+    seed: int,
+) -> tuple[LabelTable, dict[str, Any]]:
+    """Divides the label prior out and scales by a temperature, as far as options and answers allow.
+
+    Args:
+        stored: Labels of all documents, and of the content-free ones where their prior is asked for.
+        documents: The N documents of the corpus.
+        kind: What targets the labels are for: a temperature is only for soft ones, expit ones stay as they are.
+        options: What is asked for.
+        answers: The experts' answers.
+        seed: Deals the answers out to the folds in which a temperature is judged.
+
+    Returns:
+        The N labels, and what was done, as JSON values.
+
+    Raises:
+        InputError: When a document has no row, or the content-free prior no labels.
+    """
+    own = stored.aligned([document.id for document in documents])
+    asked = {"prior": options.prior, "temperature": options.temperature and kind == "soft"}
+    record: dict[str, Any] = {"asked": asked, "prior": None, "temperature": None, "why": None, "reliability": None}
+    if kind == "expit":
+        return own, record | {"why": "targets: expit reproduces RED-CT's code"}
+    table, prior = _without_prior(own, stored, documents, options)
+    record["prior"] = prior
+    if why := _unusable(own, answers):
+        return table, record | {"why": why}
+    at = _usable(own, answers)
+    judged = [answers.label[n] for n in at], [1 / answers.inclusion[n] for n in at]
+    steps = {"llm": reliability(own.logprobs[at], *judged)}
+    if prior:
+        steps["prior"] = reliability(table.logprobs[at], *judged)
+    if asked["temperature"]:
+        fitted = cross_fit(table.logprobs[at], *judged, seed)
+        table = _with(table, scale(table.logprobs[table.label >= 0], fitted.temperature))
+        steps["temperature"] = fitted.held_out
+        record["temperature"] = {"value": fitted.temperature, "folds": fitted.folds}
+    record["reliability"] = {"answers": len(at), **{name: asdict(found) for name, found in steps.items()}}
+    return table, record
+
+
+def notes(record: dict[str, Any]) -> list[str]:
+    """Returns lines for the user about a record of `correct`."""
+    asked, prior, temperature = record["asked"], record["prior"], record["temperature"]
+    lines = []
+    if prior:
+        shares = ", ".join(f"{label} {p:.2f}" for label, p in prior["mean"].items())
+        changed = f"{prior['labels_changed']:,} of {prior['documents']:,} labels changed"
+        lines.append(f"label prior divided out ({asked['prior']}): {shares}; {changed}")
+    elif asked["prior"] != "none":
+        lines.append(f"label prior not divided out: {record['why']}")
+    if temperature:
+        bound = _BOUNDS.get(temperature["value"], "")
+        lines.append(f"soft targets scaled by a temperature of {temperature['value']:.2f}{bound}")
+    elif asked["temperature"]:
+        lines.append(f"no temperature was fitted: {record['why']}")
+    if prior or temperature:
+        lines += _judgement(record["reliability"])
+    return lines
+
+
+def _judgement(found: dict[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    steps = {"llm": "LLM", "prior": "prior divided out", "temperature": "temperature, cross-fitted"}
+    values = " -> ".join(
+        f"{found[step]['ece']:.3f} and {found[step]['log_loss']:.3f} ({name})"
+        for step, name in steps.items()
+        if step in found
+    )
+    where = f"on {found['answers']:,} answers of a randomised choice, weighted"
+    return [f"calibration error and log loss {where}: {values}"]
+
+
+def _without_prior(
+    table: LabelTable, stored: LabelTable, documents: Sequence[Document], options: Calibration
+) -> tuple[LabelTable, dict[str, Any] | None]:
+    known = table.label >= 0
+    if options.prior == "none" or not known.any():
+        return table, None
+    if options.prior == "batch":
+        prior = mean_distribution(table.logprobs[known])
+    else:
+        prior = content_free_priors(stored, documents)[known]
+    corrected = _with(table, divide_prior(table.logprobs[known], prior))
+    return corrected, {
+        "mean": dict(zip(table.labels, np.atleast_2d(prior).mean(axis=0).tolist(), strict=True)),
+        "documents": int(known.sum()),
+        "labels_changed": int((corrected.label != table.label).sum()),
+    }
+
+
+def _unusable(table: LabelTable, answers: Answers) -> str | None:
+    """Says why no temperature can be fitted to the answers; None where one can."""
+    if answers.strategy is None:
+        return "no experts were asked"
+    if answers.strategy not in RANDOMISED:
+        return f"the choice of documents was deterministic (data.experts.strategy: {answers.strategy})"
+    usable = len(_usable(table, answers))
+    if usable < FEWEST_ANSWERS:
+        found = f"{usable} answers of a randomised choice to documents with an LLM label"
+        return f"{found}, expected at least {FEWEST_ANSWERS}"
+    return None
+
+
+def _usable(table: LabelTable, answers: Answers) -> list[int]:
+    return [n for n in answers.label if table.label[n] >= 0]
+
+
+def _with(table: LabelTable, logprobs: Floats) -> LabelTable:
+    """Returns the table with other log-probabilities of its labeled rows, normalised ones."""
+    known = table.label >= 0
+    likeliest, own = logprobs.argmax(axis=1), table.label[known]
+    stays = np.take_along_axis(logprobs, own[:, None], axis=1)[:, 0] >= logprobs.max(axis=1) - _EQUAL
+
+    def filled(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        values = old.copy()
+        values[known] = new
+        return values
+
+    return replace(
+        table,
+        label=filled(table.label, np.where(stays, own, likeliest)),
+        probs=filled(table.probs, np.exp(logprobs)),
+        logprobs=filled(table.logprobs, logprobs),
+        margin=filled(table.margin, margins(logprobs)),
+    )
