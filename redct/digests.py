@@ -1,6 +1,7 @@
 """Which of very many texts occur again, or elsewhere, found in memory that does not grow with their number."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -22,9 +23,9 @@ class Digests:
     """The 128-bit BLAKE2b digests of N texts, in their order.
 
     They stand for the texts: that among 1e8 different texts any two share a digest has a probability of 1.5e-23
-    (N^2 / 2^129), less than that of a memory error meanwhile. They lie in a temporary file, 16 bytes each, which
-    is gone with the object. Comparisons deal them out to parts by their remainder, in another temporary file, and
-    sort one part after the other.
+    (N^2 / 2^129), less than that of a memory error meanwhile. They lie in a temporary file (in TMPDIR, 16
+    bytes each), which is gone with the object. Comparisons deal them out by their remainders to the parts of a
+    second one (24 bytes each), and sort one part after the other.
 
     Args:
         texts: The first texts; `add` takes more.
@@ -52,9 +53,12 @@ class Digests:
             among: (N,) the texts that count; the others are False. By default all count.
         """
         mask = np.zeros(self._count, dtype=bool)
-        for rows, keys in self._parts(_number_of_parts(self._count), among):
-            order = _sorted(keys)
-            mask[rows[order[_equal_to_previous(keys[order])]]] = True
+        # First block by block, so that a text that stands very often does not fill a part.
+        for rows, keys in self._records(among):
+            _mark_repeated(mask, rows, keys)
+        first = ~mask if among is None else among & ~mask
+        for rows, keys in self._parts(_number_of_parts(self._count), first):
+            _mark_repeated(mask, rows, keys)
         return mask
 
     def first(self, row: int) -> int:
@@ -95,44 +99,51 @@ class Digests:
 
     def _blocks(self, start: int = 0) -> Iterator[tuple[int, Keys]]:
         """Yields blocks of digests as two numbers each, with the row of the first."""
+        self._file.flush()
         for row in range(start, self._count, BLOCK):
-            self._file.seek(row * SIZE)
-            yield row, np.frombuffer(self._file.read(BLOCK * SIZE), dtype=np.uint64).reshape(-1, 2)
+            # Not seek and read: forked processes have one position in the file.
+            block = os.pread(self._file.fileno(), BLOCK * SIZE, row * SIZE)
+            yield row, np.frombuffer(block, dtype=np.uint64).reshape(-1, 2)
 
     def _parts(self, parts: int, among: Mask | None = None) -> Iterator[tuple[Rows, Keys]]:
         """Yields the digests of each remainder, with their rows."""
         sizes = np.zeros(parts, dtype=np.int64)
-        for records in self._records(among):
-            sizes += np.bincount(_remainders(records, parts), minlength=parts)
+        for _, keys in self._records(among):
+            sizes += np.bincount(_remainders(keys, parts), minlength=parts)
         ends = np.cumsum(sizes)
         places = ends - sizes
-        with tempfile.TemporaryFile(buffering=0) as file:
-            for records in self._records(among):
-                remainders = _remainders(records, parts)
+        with tempfile.TemporaryFile() as file:
+            for rows, keys in self._records(among):
+                records = np.column_stack([rows.astype(np.uint64), keys])
+                remainders = _remainders(keys, parts)
                 for part in np.unique(remainders):
                     chosen = records[remainders == part]
                     file.seek(int(places[part]) * RECORD)
                     file.write(chosen.tobytes())
                     places[part] += len(chosen)
-            for end, size in zip(ends.tolist(), sizes.tolist(), strict=True):
-                file.seek((end - size) * RECORD)
+            file.seek(0)
+            for size in sizes.tolist():
                 records = np.frombuffer(file.read(size * RECORD), dtype=np.uint64).reshape(-1, 3)
                 yield records[:, 0].astype(np.int64), records[:, 1:]
 
-    def _records(self, among: Mask | None) -> Iterator[Keys]:
-        """Yields blocks of row numbers and digests."""
+    def _records(self, among: Mask | None) -> Iterator[tuple[Rows, Keys]]:
+        """Yields blocks of rows and their digests."""
         for start, block in self._blocks():
-            rows = np.arange(start, start + len(block), dtype=np.uint64)
-            records = np.column_stack([rows, block])
-            yield records if among is None else records[among[start : start + len(block)]]
+            at = np.arange(len(block)) if among is None else np.flatnonzero(among[start : start + len(block)])
+            yield at + start, block[at]
 
 
 def _number_of_parts(count: int) -> int:
     return max(1, min(MOST_PARTS, -(-count // PART)))
 
 
-def _remainders(records: Keys, parts: int) -> Rows:
-    return (records[:, 1] % np.uint64(parts)).astype(np.int64)
+def _remainders(keys: Keys, parts: int) -> Rows:
+    return (keys[:, 0] % np.uint64(parts)).astype(np.int64)
+
+
+def _mark_repeated(mask: Mask, rows: Rows, keys: Keys) -> None:
+    order = _sorted(keys)
+    mask[rows[order[_equal_to_previous(keys[order])]]] = True
 
 
 def _sorted(keys: Keys) -> Rows:

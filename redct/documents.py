@@ -3,6 +3,7 @@
 import glob
 import string
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -193,7 +194,6 @@ def read_documents(source: str | Sequence[str], task: Task, *, drop: Collection[
         if name not in DROPS:
             raise InputError(f"data.drop: found {name!r}, expected {', '.join(DROPS)}")
     columns = task.columns
-    columns = task.columns
     wanted = [c for c in (columns.text, columns.gold, columns.id, *columns.context.values()) if c is not None]
     paths = _find_files([source] if isinstance(source, str) else source)
     sources = [_Source(path, stem, wanted, task) for path, stem in zip(paths, _stems(paths), strict=True)]
@@ -281,8 +281,8 @@ def _find_files(sources: Iterable[str]) -> list[str]:
         paths.extend(found)
     if not paths:
         raise InputError("no files given, expected at least one")
-    for path in paths:
-        if paths.count(path) > 1:
+    for path, times in Counter(paths).items():
+        if times > 1:
             raise InputError(f"{path}: named twice, expected each file once")
     return paths
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ def _open_delimited(text: TextFile, kind: str, wanted: Sequence[str] | None) -> 
 
 
 def _open_objects(text: TextFile, kind: str, wanted: Sequence[str] | None) -> TableFile:
+    text = replace(text, newline="\n")  # \r is white space in JSON
     objects = _lines_of_json if kind == ".jsonl" else _list_of_json
     names = list(dict.fromkeys(wanted)) if wanted is not None else _plain_names(objects(text))
 

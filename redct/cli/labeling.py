@@ -110,7 +110,7 @@ def ask_consent(labeler: Labeler, yes: bool) -> None:
 
 def show_plan(labeler: Labeler) -> None:
     """Prints what labeling would send, and what it would take."""
-    left = labeler.documents
+    left = labeler.documents()
     first = list(islice(left, SHOWN))
     for document, prompt in zip(first, labeler.preview(first), strict=True):
         print(f"== {document.id}\n{prompt}\n")

@@ -176,7 +176,8 @@ class ApiLabeler(Labeler):
     def plan(self) -> list[tuple[str, str]]:
         """Returns what labeling the assigned documents would take: requests, tokens, US dollars, minutes."""
         counter = token_counter(self.address.model, self.tokenizer)
-        found = estimate(self.documents, len(self.documents), self._questions(), counter)
+        left = self.documents()
+        found = estimate(left, len(left), self._questions(), counter)
         low, high = found.usage
         how = "counted" if counter.exact else "estimated from the length"
         rows = [

@@ -106,9 +106,8 @@ class Labeler(L.LightningModule):
         """The assigned store."""
         return self._assignment()[2]
 
-    @property
     def documents(self) -> Share:
-        """The assigned documents that are not labeled yet."""
+        """Returns the assigned documents that are not labeled yet."""
         _, documents, store = self._assignment()
         return Share(documents, missing(documents, store.ids()))
 
