@@ -117,7 +117,7 @@ def test_resumes_after_a_kill_without_relabeling(study, tiny_llm) -> None:
     use_local_labeler(study, tiny_llm)
     slow = (
         "import redct.hub.writer as w, redct.hub.local as m, time, sys\n"
-        "w.LabelWriter.__init__.__defaults__ = (8, 20.0)\n"
+        "w.LabelWriter.__init__.__defaults__ = (8, 20.0, dict)\n"
         "real = m.LabelScorer.score\n"
         "def score(*a): time.sleep(0.2); return real(*a)\n"
         "m.LabelScorer.score = score\n"
