@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from redct.documents import Document, Documents
+from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.store import LabelTable
 
