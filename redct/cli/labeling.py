@@ -4,10 +4,8 @@ import sys
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from redct.cli.show import show_table
-from redct.documents import Documents
+from redct.documents import Documents, missing
 from redct.errors import InputError
 from redct.hub.api import ApiLabeler
 from redct.hub.labeler import Labeler, Share
@@ -71,7 +69,7 @@ def narrow(documents: Documents, task: Task, flags: Flags) -> Documents:
     if flags.of is None or flags.only_below is None:
         return documents
     unsure = LabelStore(flags.of).unsure(task.labels, flags.only_below)
-    chosen = np.fromiter((document.id in unsure for document in documents), dtype=bool, count=len(documents))
+    chosen = ~missing(documents, unsure)
     print(
         f"{int(chosen.sum()):,} of {len(documents):,} documents have a margin below {flags.only_below:g} in {flags.of}"
     )

@@ -168,8 +168,8 @@ class LabelStore:
                 found.add(document_id)
         return found
 
-    def unsure(self, labels: Sequence[str], below: float) -> set[str]:
-        """Returns the ids that a better labeler should look at: those with a small margin or no label.
+    def unsure(self, labels: Sequence[str], below: float) -> Digests:
+        """Returns the ids, as digests, that a better labeler should look at: those with a small margin or no label.
 
         Args:
             labels: The task's labels.
@@ -181,11 +181,12 @@ class LabelStore:
         if not below > 0:
             raise InputError(f"only_below: found {below}, expected a margin above 0")
         self.check_labels(labels)
-        found: set[str] = set()
+        found = Digests()
         for path, _ in self._parts():
             table = _read_columns(path, ["id", "margin"])
             margin = table.column("margin").to_numpy()  # nan in error rows, which is not sure either
-            found.update(table.column("id").filter(pa.array(~(margin >= below))).to_pylist())
+            for document_id in table.column("id").filter(pa.array(~(margin >= below))).to_pylist():
+                found.add(document_id)
         return found
 
     def errors(self) -> Counter[str]:
