@@ -14,7 +14,7 @@ from redct.textfile import TextFile, look_through
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet")
 HUB = "hf://"
 BATCH = 1024  # rows of Parquet files and hub data sets that are turned into Python's texts at a time
-BUFFER = 1 << 20  # bytes of a Parquet column that are read at a time; without it, all of a row group
+BUFFER = 1 << 20  # bytes of a Parquet column that are read at a time
 
 Row = tuple[str | None, ...]
 Object = dict[str, Any]
@@ -231,7 +231,8 @@ def _open_parquet(path: str, wanted: Sequence[str] | None) -> TableFile:
     def batches() -> Iterator[dict[str, Sequence[Any]]]:
         try:
             # A file object: of a path, pyarrow would take folders named like key=value for further columns.
-            with Path(path).open("rb") as file, pq.ParquetFile(file, buffer_size=BUFFER) as parquet:
+            # Without a buffer's size, or with a buffer read ahead, whole row groups would be held.
+            with Path(path).open("rb") as file, pq.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False) as parquet:
                 for batch in parquet.iter_batches(BATCH, columns=names, use_threads=False):
                     yield {name: batch.column(name).to_pylist() for name in names}
         except (pa.ArrowException, OSError) as error:
