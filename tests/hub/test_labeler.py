@@ -1,7 +1,10 @@
 import json
+import threading
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
+import lightning as L
 import numpy as np
 import pytest
 
@@ -24,8 +27,6 @@ def corpus(folder: Path, count: int = 100) -> Documents:
 
 
 def label(folder: Path, documents: Documents, rows_per_part: int = 10) -> ImportedLabels:
-    import lightning as L
-
     class SmallParts(ImportedLabels):
         def configure_callbacks(self):
             return [LabelWriter(self.store, rows_per_part)]
@@ -72,14 +73,10 @@ def test_shares_are_disjoint_and_complete(tmp_path: Path, processes: int) -> Non
 
         @property
         def trainer(self):
-            from types import SimpleNamespace
-
             strategy = SimpleNamespace(barrier=self.wait)
             return SimpleNamespace(
                 is_global_zero=self.rank == 0, global_rank=self.rank, world_size=processes, strategy=strategy
             )
-
-    import threading
 
     documents = corpus(tmp_path)
     store = LabelStore(tmp_path / "store")
