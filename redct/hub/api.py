@@ -153,8 +153,8 @@ class ApiLabeler(Labeler):
             # The first document is asked about at once: what is wrong with the endpoint, or has to be worded in
             # another way for it, is to show before a batch of everything is bought.
             yield from self._stream(islice(documents, 1), questions, journal)
-            client = self.address.client_of_batches(self.limits)
-            yield from BatchRun(_Later(documents), questions, journal, client, self._dialect, self.batch_wait)
+            with self.address.client_of_batches(self.limits.retries) as client:
+                yield from BatchRun(_Later(documents), questions, journal, client, self._dialect, self.batch_wait)
 
     def _stream(self, documents: Any, questions: Questions, journal: Journal) -> RowStream:  # noqa: ANN401
         processes = self.trainer.world_size

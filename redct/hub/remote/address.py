@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import openai
 
 from redct.errors import InputError
-from redct.hub.remote.pacing import Limits
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -62,15 +61,18 @@ class Address:
             return "none"
         raise InputError(f"{' or '.join(names)}: not set in the environment; expected the key for {self.host}")
 
-    def client(self, limits: Limits) -> openai.AsyncOpenAI:
-        """Returns a client that repeats nothing by itself."""
-        return openai.AsyncOpenAI(**self._options(), max_retries=0, timeout=limits.timeout)
+    def client(self, timeout: float) -> openai.AsyncOpenAI:
+        """Returns a client that repeats nothing by itself; the timeout in seconds is that of a read."""
+        http = openai.DefaultAsyncHttpxClient(trust_env=not self.is_loopback)
+        return openai.AsyncOpenAI(**self._options(), http_client=http, max_retries=0, timeout=timeout)
 
-    def client_of_batches(self, limits: Limits) -> openai.OpenAI:
+    def client_of_batches(self, retries: int) -> openai.OpenAI:
         """Returns a client for the few and large requests of the Batch API."""
-        return openai.OpenAI(**self._options(), max_retries=limits.retries)
+        http = openai.DefaultHttpxClient(trust_env=not self.is_loopback)
+        return openai.OpenAI(**self._options(), http_client=http, max_retries=retries)
 
     def _options(self) -> dict[str, Any]:
+        # What a proxy in the environment (trust_env) is for is not this machine.
         return {
             "base_url": self.base_url,
             "api_key": self.key(),

@@ -1,7 +1,7 @@
 """One exchange with an endpoint: the request, as redct means it, and what of the reply is kept."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from redct.errors import RedctError
@@ -77,7 +77,7 @@ class Reply:
 
     def to_json(self) -> str:
         """Returns the reply as JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps({**vars(self), "usage": vars(self.usage)})
 
     @staticmethod
     def from_json(text: str) -> "Reply":

@@ -98,8 +98,12 @@ class Pace:
         self._tokens = Rate(tokens / processes) if tokens else None
 
     @asynccontextmanager
-    async def turn(self, tokens: float) -> AsyncIterator[int]:
-        """Waits until a request of about so many tokens may be sent, and counts it as running meanwhile.
+    async def turn(self, tokens: float, again: bool = False) -> AsyncIterator[int]:
+        """Waits until a request may be sent, and counts it as running meanwhile.
+
+        Args:
+            tokens: How many tokens it takes, about.
+            again: Whether it was sent before; then it goes before others.
 
         Yields:
             The request's round, for `refused`.
@@ -108,15 +112,15 @@ class Pace:
             await self._tokens.wait(tokens)
         if self._requests is not None:
             await self._requests.wait(1)
-        await self._enter()
+        await self._enter(again)
         try:
             yield self._round
         finally:
             self._leave()
 
-    async def _enter(self) -> None:
+    async def _enter(self, first: bool) -> None:
         ticket = asyncio.get_running_loop().create_future()
-        self._waiting.append(ticket)
+        self._waiting.insert(0 if first else len(self._waiting), ticket)
         self._admit()
         try:
             await ticket

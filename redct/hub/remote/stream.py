@@ -116,7 +116,7 @@ class RowStream:
             _, pending = await asyncio.wait(pending, timeout=GATHER)
         for straggler in pending:
             straggler.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _notice(self, ended: set[asyncio.Task[None]]) -> None:
         """Takes note of the first failure."""
