@@ -243,7 +243,8 @@ def _with_rationale(row: LabelRow, rationale: str | None) -> LabelRow:
 
 
 def _schema(answers: list[str]) -> dict[str, Any]:
-    properties = {"label": {"type": "string", "enum": answers}, "confidence": {"type": "number"}}
+    percent = {"type": "integer", "minimum": 0, "maximum": 100}
+    properties = {"label": {"type": "string", "enum": answers}, "confidence": percent}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
