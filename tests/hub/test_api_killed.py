@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -31,7 +32,7 @@ def text_of(body: dict) -> str:
 def journaled(folder) -> set[str]:
     found: set[str] = set()
     for path in folder.glob("journal-*.sqlite"):
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
             if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'replies'").fetchone():
                 found |= {name.removeprefix("d") for (name,) in connection.execute("SELECT document FROM replies")}
     return found
