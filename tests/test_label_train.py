@@ -44,6 +44,6 @@ def test_labels_through_an_api(llama_server, tmp_path, study, labels, documents)
     table = read_labels(tmp_path / "run/labels", labels)
     assert len(set(table.ids)) == len(table.ids) == documents
     assert (table.label >= 0).all()
-    rows = pq.read_table(next((tmp_path / "run/labels").glob("*.parquet"))).to_pylist()
+    rows = pq.read_table(sorted((tmp_path / "run/labels").glob("*.parquet"))).to_pylist()
     assert {row["source"] for row in rows} == {"logprobs"}
     assert all(bool(row["rationale"]) == (study == "stance") for row in rows)

@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.labeler import Labeler, as_text
+from redct.hub.remote.address import OPENAI, Address
 from redct.hub.remote.batches import BatchRun
-from redct.hub.remote.endpoint import OPENAI, Address, Dialect, Endpoint
+from redct.hub.remote.dialect import Dialect
+from redct.hub.remote.endpoint import Endpoint
 from redct.hub.remote.estimate import estimate
 from redct.hub.remote.journal import Journal, usage_of
 from redct.hub.remote.pacing import Limits
@@ -112,7 +114,9 @@ class ApiLabeler(Labeler):
 
     def source_fingerprint(self) -> dict[str, Any]:
         """Returns the model and how it is asked; not the address, which changes when a server moves."""
-        asked: dict[str, Any] = {"distribution": self.distribution, "top_logprobs": self.top_logprobs}
+        asked: dict[str, Any] = {"distribution": self.distribution}
+        if self.distribution in ("auto", "logprobs"):
+            asked["top_logprobs"] = self.top_logprobs
         if self.distribution in ("auto", "samples"):
             asked["samples"] = self.samples
         return {"model": self.address.model, "answer": self._form(), **asked, "body": self.address.body}
@@ -152,15 +156,14 @@ class ApiLabeler(Labeler):
             # The first document is asked about at once: what is wrong with the endpoint, or has to be worded in
             # another way for it, is to show before a batch of everything is bought.
             yield from self._stream(islice(documents, 1), questions, journal)
-            client = self.address.client_of_batches(self.limits)
-            yield from BatchRun(_Later(documents), questions, journal, client, self._dialect, self.batch_wait)
+            with self.address.client_of_batches(self.limits.retries) as client:
+                yield from BatchRun(_Later(documents), questions, journal, client, self._dialect, self.batch_wait)
 
     def _stream(self, documents: Any, questions: Questions, journal: Journal) -> RowStream:  # noqa: ANN401
         processes = self.trainer.world_size
-        proven = journal.fact("distribution") is not None
 
         def open_endpoint() -> Endpoint:
-            return Endpoint(self.address, self.limits, self._dialect, processes, proven)
+            return Endpoint(self.address, self.limits, self._dialect, processes)
 
         return RowStream(documents, questions, journal, open_endpoint, self._budget(processes))
 
@@ -189,14 +192,14 @@ class ApiLabeler(Labeler):
             rows.append(("US dollars", f"unknown: no price of {self.address.model!r} (labeler.prices)"))
         else:
             cost = found.cost(self.price, half=self.batch)
-            rows.append((f"US dollars, prices of {self.price.date}", f"{cost[0]:.2f} to {cost[1]:.2f}"))
-        minutes = found.minutes(self.limits)
-        rows.append(("time", f"{minutes:,.1f} minutes at least" if minutes else "unknown: no limits a minute are set"))
+            rows.append((f"US dollars, prices of {self.price.date}", f"{cost[0]:,.4f} to {cost[1]:,.4f}"))
+        rows.append(("time", "within 24 hours" if self.batch else _minutes(found.minutes(self.limits))))
         return rows
 
     def _questions(self, noted: str | None = None) -> Questions:
         distribution = noted if self.distribution == "auto" and noted is not None else self.distribution
-        return Questions(self.task, distribution, self._form(), self.samples)  # type: ignore[arg-type]
+        seen = noted == "logprobs"
+        return Questions(self.task, distribution, self._form(), self.samples, seen)  # type: ignore[arg-type]
 
     def _form(self) -> Any:  # noqa: ANN401 - label or letter
         return answer_form(self.task, self.answer)
@@ -215,3 +218,10 @@ def _unchanged(batch: list[LabelRow]) -> list[LabelRow]:
 
 def _range(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _minutes(times: tuple[float, float] | None) -> str:
+    if times is None:
+        return "unknown: no limits a minute are set"
+    low, high = (f"{time:,.1f}" for time in times)
+    return f"{low if low == high else f'{low} to {high}'} minutes at least"

@@ -57,13 +57,10 @@ def begins(token: str, answer: str) -> bool:
     said, wanted = _bare(token), _bare(answer)
     if not said:
         return False
-    if wanted.startswith(said):
+    # In bytes, since a token may end within a character, see `token_text`.
+    if wanted.encode().startswith(said.encode("utf-8", "surrogateescape")):
         return True
-    if said.startswith(wanted):
-        return not said[len(wanted)].isalnum()
-    # A token of some tokenizers ends within a character; `token_text` has kept its bytes.
-    raw = token.lstrip(_LEADING).encode("utf-8", "surrogateescape")
-    return not _is_text(token) and answer.lstrip(_LEADING).encode().startswith(raw)
+    return said.startswith(wanted) and not said[len(wanted)].isalnum()
 
 
 def says_something(token: str) -> bool:
@@ -108,7 +105,8 @@ def vote_shares(votes: Sequence[int | None], n_answers: int) -> tuple[Floats, fl
 def stated_confidence(reply: str, answers: Sequence[str]) -> tuple[int, Floats] | None:
     """Reads an answer with its confidence from a JSON reply `{"label": ..., "confidence": 0 to 100}`.
 
-    The answer gets the stated probability, but at least 1/K, and the others share the rest.
+    The answer gets the stated probability, but at least 1/K, and the others share the rest. A confidence with a
+    decimal point that is at most 1, such as 0.85, is taken as a probability: some models state one all the same.
 
     Returns:
         The position of the answer and (K,) log-probabilities, floored; None where the reply is of another form.
@@ -119,7 +117,8 @@ def stated_confidence(reply: str, answers: Sequence[str]) -> tuple[int, Floats] 
     if position is None or not isinstance(confidence, int | float) or not 0 <= confidence <= 100:
         return None
     k = len(answers)
-    p = max(confidence / 100, 1 / k)
+    share = confidence if isinstance(confidence, float) and confidence <= 1 else confidence / 100
+    p = max(share, 1 / k)
     probs = np.full(k, (1 - p) / (k - 1))
     probs[position] = p
     return position, log_floored(probs)
@@ -134,7 +133,12 @@ def token_text(token: dict[str, Any]) -> str:
     raw = token.get("bytes")
     if isinstance(raw, list) and raw and all(isinstance(byte, int) and 0 <= byte < 256 for byte in raw):
         return bytes(raw).decode("utf-8", "surrogateescape")
-    return str(token.get("token", ""))
+    return whole_text(str(token.get("token", "")))
+
+
+def whole_text(text: str) -> str:
+    """Returns a text with each half of a surrogate pair, which no file takes, replaced by a question mark."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _bare(text: str) -> str:
@@ -143,10 +147,6 @@ def _bare(text: str) -> str:
 
 def _is_answer(said: str, wanted: str) -> bool:
     return said == wanted or (len(wanted) == 1 and re.match(rf"{re.escape(wanted)}[).:]", said) is not None)
-
-
-def _is_text(token: str) -> bool:
-    return not any("\udc80" <= character <= "\udcff" for character in token)
 
 
 def _json_object(reply: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import openai
 
 from redct.documents import Document
 from redct.errors import RedctError
-from redct.hub.remote.endpoint import Dialect
+from redct.hub.remote.answers import whole_text
+from redct.hub.remote.dialect import Dialect
 from redct.hub.remote.exchange import MalformedReplyError, Reply, Request, Usage, read_reply
 from redct.hub.remote.journal import Journal, Row, row_of
 from redct.hub.remote.questions import Questions
@@ -24,6 +25,7 @@ FRUITLESS: Final = 3  # rounds without any reply, after which the run stops
 ROWS: Final = 1000  # handed on at once
 COMPLETIONS: Final = "/v1/chat/completions"
 
+_UNANSWERED: Final = f"unreachable: no reply in {FRUITLESS} batches in a row"
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS batches (mark TEXT PRIMARY KEY, id TEXT, fetched INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS submitted (
@@ -69,26 +71,36 @@ class BatchRun:
         Raises:
             RedctError: When the endpoint fails a batch, or answers nothing any more.
         """
+        try:
+            self._run()
+        except openai.OpenAIError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RedctError(f"Batch API: {reason}; all replies are kept, the same command goes on") from error
+        rows: list[LabelRow] = []
+        for document in self.documents:
+            row = self._advance(document)
+            rows.append(row if isinstance(row, LabelRow) else LabelRow(document.id, error=_UNANSWERED))
+            if len(rows) == ROWS:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+    def _run(self) -> None:
         self._adopt()
-        fruitless = 0
-        self._collect()
-        while submitted := self._submit():
-            answered = self._collect()
-            fruitless = 0 if answered else fruitless + 1
-            if fruitless == FRUITLESS:
+        answered, fruitless = self._collect(), 0
+        while fruitless < FRUITLESS and (submitted := self._submit()):
+            new = self._collect()
+            answered, fruitless = answered + new, 0 if new else fruitless + 1
+            if fruitless == FRUITLESS and not (answered or self._ever_answered()):
                 raise RedctError(
                     f"Batch API: {submitted:,} requests got no reply in {FRUITLESS} rounds; all replies are kept, the "
                     "same command goes on"
                 )
-        rows: list[LabelRow] = []
-        for document in self.documents:
-            row = self._advance(document)
-            assert isinstance(row, LabelRow)
-            rows.append(row)
-            if len(rows) == ROWS:
-                yield rows
-                rows = []
-        yield rows
+
+    def _ever_answered(self) -> bool:
+        """Tells whether the Batch API has answered anything: then it is the rest that it cannot answer."""
+        return self._database.execute("SELECT 1 FROM replies WHERE half_price = 1 LIMIT 1").fetchone() is not None
 
     def _advance(self, document: Document) -> LabelRow | Request:
         """Returns a document's row, or the first request about it that has no reply yet."""
@@ -145,7 +157,13 @@ class BatchRun:
         lost = [mark for (mark,) in self._database.execute("SELECT mark FROM batches WHERE id IS NULL")]
         if not lost:
             return
-        made = {(batch.metadata or {}).get("redct"): batch.id for batch in self.client.batches.list(limit=100)}
+        made: dict[str, str] = {}
+        for batch in self.client.batches.list(limit=100):  # the newest first, page by page
+            mark = (batch.metadata or {}).get("redct", "")
+            if mark in lost:
+                made[mark] = batch.id
+            if len(made) == len(lost):
+                break
         for mark in lost:
             if mark in made:
                 self._note(mark, made[mark])
@@ -216,7 +234,8 @@ def _reply(response: dict[str, Any]) -> Reply | None:
     if status in (400, 403, 413, 422):
         error = (body or {}).get("error") if isinstance(body, dict) else None
         message = error.get("message") if isinstance(error, dict) else error
-        return Reply([], error=f"rejected: HTTP {status}: {' '.join(str(message).split())[:200]}", usage=Usage())
+        text = whole_text(" ".join(str(message).split())[:200])
+        return Reply([], error=f"rejected: HTTP {status}: {text}", usage=Usage())
     return None
 
 

@@ -1,24 +1,28 @@
 """Sends requests to an OpenAI-compatible endpoint: repeats what failed, and knows when to stop."""
 
 import asyncio
-import os
-import re
-import time
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from itertools import cycle
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 
-from redct.errors import InputError, RedctError
+from redct.errors import RedctError
+from redct.hub.remote.address import Address
+from redct.hub.remote.answers import whole_text
+from redct.hub.remote.dialect import Dialect
 from redct.hub.remote.exchange import MalformedReplyError, Reply, Request, read_reply
 from redct.hub.remote.pacing import Limits, Pace, asked_to_wait, backoff
 
-OPENAI = "https://api.openai.com/v1"
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+FOR_ALL = {401, 402, 404}  # statuses that concern every request: key, account, address or model
+NOT_NOW = {408, 409, 425}  # statuses below 500 that a repetition may help
+WORDING = {400, 422}  # statuses by which endpoints reject fields that they do not know
 BYTES_PER_TOKEN = 3.0  # English has more, other languages fewer; only for the limit of tokens a minute
 FIRST_RETRIES = 2  # before any reply: an endpoint that is not there should be named soon
-MOST_GIVEN_UP = 4  # documents in a row without any reply in between, after which the endpoint is to blame
+CONNECTIONS = 16  # of a client: for each request, it looks at all that it has
+PROBE = Request("probe", [{"role": "user", "content": "Say yes."}], "text", 8)
+Failed = (openai.APIError, MalformedReplyError, TimeoutError)
 
 
 class EndpointError(RedctError):
@@ -29,229 +33,192 @@ class DocumentError(RedctError):
     """The endpoint gives no reply for this one document; the message goes into its error row."""
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where an endpoint is and how it is entered.
-
-    Attributes:
-        model: The model's name there.
-        base_url: The address before `/chat/completions`.
-        api_key_env: Name of the environment variable with the key.
-        headers: Further headers of every request.
-        query: Further parameters of every address, such as Azure's `api-version`.
-        body: Further fields of every request.
-    """
-
-    model: str
-    base_url: str
-    api_key_env: str = "OPENAI_API_KEY"
-    headers: dict[str, str] = field(default_factory=dict)
-    query: dict[str, str] = field(default_factory=dict)
-    body: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def host(self) -> str:
-        """The host that the documents go to."""
-        return urlsplit(self.base_url).hostname or self.base_url
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the endpoint runs on this machine."""
-        return self.host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", self.host) is not None
-
-    def key(self) -> str:
-        """Returns the key.
-
-        Raises:
-            InputError: When there is none for an endpoint elsewhere.
-        """
-        # OPENAI_API_TOKEN is what RED-CT's scripts read.
-        names = [self.api_key_env, *(["OPENAI_API_TOKEN"] if self.api_key_env == "OPENAI_API_KEY" else [])]
-        for name in names:
-            if key := os.environ.get(name, "").strip():
-                return key
-        if self.is_loopback:
-            return "none"
-        raise InputError(f"{' or '.join(names)}: not set in the environment; expected the key for {self.host}")
-
-    def client(self, limits: Limits) -> openai.AsyncOpenAI:
-        """Returns a client that repeats nothing by itself."""
-        return openai.AsyncOpenAI(**self._options(), max_retries=0, timeout=limits.timeout)
-
-    def client_of_batches(self, limits: Limits) -> openai.OpenAI:
-        """Returns a client for the few and large requests of the Batch API."""
-        return openai.OpenAI(**self._options(), max_retries=limits.retries)
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "base_url": self.base_url,
-            "api_key": self.key(),
-            "default_headers": self.headers or None,
-            "default_query": dict(self.query) or None,
-        }
-
-
-class Dialect:
-    """How an endpoint wants requests worded; it learns from what the endpoint rejects.
-
-    Args:
-        address: The endpoint.
-        top_logprobs: How many alternatives of a token to ask for.
-    """
-
-    def __init__(self, address: Address, top_logprobs: int) -> None:
-        self.address, self.top_logprobs = address, top_logprobs
-        self.length_name = "max_tokens"
-        self.left_out: set[str] = set()
-
-    def body(self, request: Request) -> dict[str, Any]:
-        """Returns the body of a request."""
-        body: dict[str, Any] = {
-            "model": self.address.model,
-            "messages": request.messages,
-            self.length_name: request.max_tokens,
-            "temperature": 1.0 if request.want == "samples" else 0.0,
-        }
-        if request.want == "logprobs":
-            body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
-        if request.samples > 1:
-            body["n"] = request.samples
-        if request.schema is not None:
-            schema = {"name": "label", "strict": True, "schema": request.schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return {name: value for name, value in body.items() if name not in self.left_out} | self.address.body
-
-    def learn(self, body: dict[str, Any], complaint: str) -> bool:
-        """Adapts to a rejected request; returns whether another attempt makes sense."""
-        if "max_completion_tokens" in complaint and "max_tokens" in body:
-            self.length_name = "max_completion_tokens"
-            return True
-        bound = re.search(r"top_logprobs.*?(?:<=|equal to|at most|maximum|max)\D{0,20}(\d+)", complaint)
-        if bound and 0 < int(bound[1]) < body.get("top_logprobs", 0):
-            self.top_logprobs = int(bound[1])
-            return True
-        for field_name in ("logprobs", "top_logprobs", "response_format", "temperature", "n"):
-            if field_name in body and re.search(rf"['\"`]{field_name}['\"`]", complaint):
-                self.left_out |= {"logprobs", "top_logprobs"} if "logprobs" in field_name else {field_name}
-                return True
-        if "n" in body and "n" not in self.left_out:  # the reason may be the number of samples, in any words
-            self.left_out.add("n")
-            return True
-        return False
-
-
 class Endpoint:
     """Sends requests, as fast as the pace allows.
+
+    A request that failed too often, or is rejected, is only given up once it is sure that the endpoint answers others.
+    Where nothing comes back, a trifling question is asked, again and again and nothing else meanwhile (a circuit
+    breaker), until the endpoint answers or the patience ends.
 
     Args:
         address: The endpoint.
         limits: What it may be asked to bear.
         dialect: How it wants requests worded; learns more of that.
         processes: Number of processes that share the limits.
-        proven: Whether an earlier run had replies: then what is rejected is the document, not the way of asking.
 
     Attributes:
         replies: How many replies have come.
+        under_way: Requests that wait for their reply.
+        stopped: Set it to send no more requests.
+        on_probe: Gets the reply to each trifling question, which is paid for like others.
     """
 
-    def __init__(
-        self, address: Address, limits: Limits, dialect: Dialect, processes: int = 1, proven: bool = False
-    ) -> None:
-        self.address, self.limits, self.dialect, self.proven = address, limits, dialect, proven
+    def __init__(self, address: Address, limits: Limits, dialect: Dialect, processes: int = 1) -> None:
+        self.address, self.limits, self.dialect = address, limits, dialect
         self.pace = Pace(limits, processes)
-        self.replies = 0
-        self._given_up = 0  # documents in a row
-        self._client = address.client(limits)
+        self.replies = self.under_way = 0
+        self.stopped = False
+        self.on_probe: Callable[[Reply], Awaitable[None]] | None = None
+        self._outages = 0  # that have passed
+        self._breaker = asyncio.Lock()
+        self._failing_since: float | None = None
+        self._clients = [address.client(limits.timeout) for _ in range(0, limits.in_flight, CONNECTIONS)]
+        self._in_turn = cycle(self._clients)
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._client.close()
+        for client in self._clients:
+            await client.close()
 
     async def send(self, request: Request) -> Reply:
         """Returns the reply to a request, repeating it where that may help.
 
         Raises:
-            DocumentError: When this request gets no reply, though others may.
+            DocumentError: When this request gets no reply, though others do.
             EndpointError: When the endpoint refuses everybody, or nothing comes back any more.
         """
-        failures = 0
+        attempts, failures, outages = 0, 0, self._outages
         while True:
-            body = self.dialect.body(request)
+            attempts += 1
+            replies, body = self.replies, self.dialect.body(request)
             try:
-                reply = await self._once(request, body)
-            except openai.RateLimitError as error:
-                self._slow_down(error)
-            except (openai.APIConnectionError, openai.InternalServerError, MalformedReplyError, TimeoutError) as error:
-                failures += 1
-                await self._wait_after(error, failures)
-            except openai.APIStatusError as error:
-                if not self.dialect.learn(body, _complaint(error)):
-                    raise self._rejection(error) from error
-            else:
-                self.replies += 1
-                self._given_up = 0
-                return reply
+                return await self._once(request, body, again=attempts > 1)
+            except openai.RateLimitError:
+                continue  # the pace knows
+            except Failed as error:
+                if not _may_pass(error):
+                    if self._learns(error, body):
+                        continue
+                    await self._make_sure(replies, error)
+                    raise DocumentError(_rejection(error)) from error
+                failures = failures + 1 if outages == self._outages else 1
+                outages = self._outages
+                if failures <= self._tries():
+                    await self._wait_after(error, failures)
+                    continue
+                await self._make_sure(replies, error)
+                if outages == self._outages:
+                    raise DocumentError(_given_up(error, failures)) from error
 
-    async def _once(self, request: Request, body: dict[str, Any]) -> Reply:
+    async def _once(self, request: Request, body: dict[str, Any], again: bool) -> Reply:
         size = sum(len(turn["content"].encode()) for turn in request.messages) / BYTES_PER_TOKEN
-        async with self.pace.turn(size + request.max_tokens * request.samples):
-            # The client's own timeout is per read: a body that drips would hold it for ever.
-            async with asyncio.timeout(self.limits.timeout):
-                # All of it as extra_body: the client refuses fields that it does not know, such as servers' own.
-                response = await self._client.chat.completions.with_raw_response.create(
-                    model=body["model"], messages=body["messages"], extra_body=body
-                )
-            reply = read_reply(response.content)
+        async with self.pace.turn(size + self.dialect.most(request).completion, again) as round_:
+            if self.stopped:
+                raise self.failure("stopped")
+            self.under_way += 1
+            try:
+                # The client's own timeout is per read: a body that drips would hold it for ever.
+                async with asyncio.timeout(self.limits.timeout):
+                    content = await self._post(body)
+                reply = read_reply(content)
+            except openai.RateLimitError as error:
+                self._slow_down(error, round_)
+                raise
+            except openai.APIStatusError as error:
+                # Once replies have come, some endpoints answer 403 to a document that they do not like.
+                if error.status_code in FOR_ALL or (error.status_code == 403 and not self.replies):
+                    raise self.failure(_reason(error)) from error
+                raise
+            finally:
+                self.under_way -= 1
             self.pace.replied()
-            return reply
+        self.dialect.accepted(body)
+        self.replies += 1
+        self._failing_since = None
+        return reply
 
-    def _slow_down(self, error: openai.RateLimitError) -> None:
+    async def _post(self, body: dict[str, Any]) -> bytes:
+        # Not by `chat.completions.create`, which takes a third of a millisecond to look through the body.
+        kind = openai.HttpxBinaryResponseContent
+        response: openai.HttpxBinaryResponseContent = await next(self._in_turn).post(
+            "/chat/completions", body=body, cast_to=kind
+        )
+        return response.content
+
+    def _slow_down(self, error: openai.RateLimitError, round_: int) -> None:
         """Lets nothing through for a while; the endpoint wants fewer requests, or no more for good."""
-        if error.code in QUOTA_CODES or error.type in QUOTA_CODES:
-            raise self._stopped(f"the quota is used up: {_complaint(error)}") from error
+        if {str(error.code), str(error.type)} & QUOTA_CODES:
+            raise self.failure(f"the quota is used up: {_complaint(error)}") from error
         wait = asked_to_wait(error.response.headers)
         if wait is not None and wait > self.limits.patience:
-            what = (
+            raise self.failure(
                 f"asks to be left alone for {wait:.0f} s, more than labeler.limits.patience {self.limits.patience:.0f}"
-            )
-            raise self._stopped(what) from error
+            ) from error
         self._check_patience(error)
-        self.pace.refused(wait)
+        self.pace.refused(wait, round_)
+
+    def _learns(self, error: Exception, body: dict[str, Any]) -> bool:
+        return (
+            isinstance(error, openai.APIStatusError)
+            and error.status_code in WORDING
+            and self.dialect.learn(body, _complaint(error))
+        )
+
+    def _tries(self) -> int:
+        return self.limits.retries if self.replies else min(self.limits.retries, FIRST_RETRIES)
 
     async def _wait_after(self, error: Exception, failures: int) -> None:
-        """Waits before a request that failed is repeated, or gives it up."""
         self._check_patience(error)
-        tries = self.limits.retries if self.replies else min(self.limits.retries, FIRST_RETRIES)
-        if failures > tries:
-            raise self._give_up(f"unreachable: {_reason(error)}, {failures} times") from error
         headers = error.response.headers if isinstance(error, openai.APIStatusError) else {}
         await asyncio.sleep(min(max(backoff(failures), asked_to_wait(headers) or 0.0), self.limits.patience))
 
-    def _rejection(self, error: openai.APIStatusError) -> RedctError:
-        message = f"HTTP {error.status_code}: {_complaint(error)}"
-        # Once replies have come, some endpoints answer 403 to a document that they do not like.
-        if error.status_code in (401, 402, 404) or (error.status_code == 403 and not self.replies):
-            return self._stopped(message)
-        if self.replies or self.proven:
-            return DocumentError(f"rejected: {message}")
-        return self._give_up(f"rejected: {message}")
-
-    def _give_up(self, message: str) -> RedctError:
-        self._given_up += 1
-        if self._given_up >= MOST_GIVEN_UP:
-            return self._stopped(f"{message}; so it went with {MOST_GIVEN_UP} documents in a row")
-        return DocumentError(message)
-
     def _check_patience(self, error: Exception) -> None:
-        silent = time.monotonic() - self.pace.last_reply
+        now = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = now
+        silent = now - self._failing_since
         if silent > self.limits.patience:
-            raise self._stopped(f"no reply for {silent:.0f} s (labeler.limits.patience): {_reason(error)}") from error
+            raise self.failure(f"no reply for {silent:.0f} s (labeler.limits.patience): {_reason(error)}") from error
 
-    def _stopped(self, what: str) -> EndpointError:
+    async def _make_sure(self, replies: int, error: Exception) -> None:
+        """Returns as soon as the endpoint has answered anything after so many replies.
+
+        Raises:
+            EndpointError: When it rejects everything, or answers nothing.
+        """
+        async with self._breaker:
+            failures = 0
+            while self.replies == replies:
+                body = self.dialect.body(PROBE)
+                try:
+                    reply = await self._once(PROBE, body, again=True)
+                    if self.on_probe is not None:
+                        await self.on_probe(reply)
+                except openai.RateLimitError:
+                    continue
+                except Failed as failed:
+                    if self._learns(failed, body):
+                        continue
+                    if not self.replies or not _may_pass(failed):
+                        raise self.failure(_reason(error)) from error
+                    failures += 1
+                    await self._wait_after(failed, failures)
+            if failures:
+                self._outages += 1
+
+    def failure(self, what: str) -> EndpointError:
+        """Returns the error that ends a run."""
         return EndpointError(
             f"{self.address.base_url}, model {self.address.model!r}: {what}; all replies are kept, the same command "
             "goes on"
         )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tells whether a request that failed so may succeed when it is repeated."""
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code >= 500 or error.status_code in NOT_NOW
+    return True
+
+
+def _rejection(error: Exception) -> str:
+    filtered = isinstance(error, openai.APIError) and error.code == "content_filter"
+    return f"{'filtered' if filtered else 'rejected'}: {_reason(error)}"
+
+
+def _given_up(error: Exception, failures: int) -> str:
+    kind = "malformed" if isinstance(error, MalformedReplyError) else "unreachable"
+    return f"{kind}: {_reason(error)}" + (f", {failures} times" if failures > 1 else "")
 
 
 def _reason(error: Exception) -> str:
@@ -271,5 +238,5 @@ def _complaint(error: openai.APIStatusError) -> str:
 
 
 def _one_line(text: str, most: int = 200) -> str:
-    line = " ".join(text.split())
+    line = " ".join(whole_text(text).split())
     return line if len(line) <= most else line[:most] + "..."

@@ -1,8 +1,11 @@
 """What labeling will take, before anything is spent: tokens, US dollars, minutes."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+
+import numpy as np
 
 from redct.documents import Document
 from redct.hub.remote.exchange import Usage
@@ -33,12 +36,14 @@ class Estimate:
         """Returns US dollars, least and most."""
         return price.of(self.usage[0], half), price.of(self.usage[1], half)
 
-    def minutes(self, limits: Limits) -> float | None:
-        """Returns the least time that the limits a minute allow; None where there are none."""
-        most = self.usage[1]
-        parts = [(self.requests, limits.requests_per_minute), (most.prompt + most.completion, limits.tokens_per_minute)]
-        times = [amount / limit for amount, limit in parts if limit is not None]
-        return max(times) if times else None
+    def minutes(self, limits: Limits) -> tuple[float, float] | None:
+        """Returns the time that the limits a minute allow, least and most; None where there are none."""
+        if limits.requests_per_minute is None and limits.tokens_per_minute is None:
+            return None
+        by_requests = self.requests / (limits.requests_per_minute or math.inf)
+        tokens = [usage.prompt + usage.completion for usage in self.usage]
+        low, high = (max(by_requests, t / (limits.tokens_per_minute or math.inf)) for t in tokens)
+        return low, high
 
 
 def estimate(documents: Iterable[Document], n: int, questions: Questions, counter: TokenCounter) -> Estimate:
@@ -51,23 +56,35 @@ def estimate(documents: Iterable[Document], n: int, questions: Questions, counte
         counter: Counts tokens.
     """
     step = max(n // MOST_COUNTED, 1)
-    counted = [counter.of(questions.first(document).messages) for document in islice(documents, 0, None, step)]
-    mean = [sum(ends) / max(len(counted), 1) for ends in zip(*counted, strict=True)] or [0.0, 0.0]
-    low, high = (_of_one(prompt, questions, least) for prompt, least in zip(mean, (True, False), strict=True))
-    usage = tuple(Usage(round(prompt * n), round(completion * n)) for prompt, completion in (low, high))
+    counted = [_prompts(document, questions, counter) for document in islice(documents, 0, None, step)]
+    mean = np.mean(counted, axis=0) if counted else np.zeros(2)
+    written = _completion(questions)
+    thought = _rationale(questions)
+    low, high = (
+        Usage(round((prompt + again) * n), round((again + said) * n))
+        for prompt, again, said in zip(mean.tolist(), thought, written, strict=True)
+    )
     turns = 2 if questions.task.prompt.chain_of_thought else 1
-    return Estimate(n, turns * n, (usage[0], usage[1]))
+    return Estimate(n, turns * n, (low, high))
 
 
-def _of_one(prompt: float, questions: Questions, least: bool) -> tuple[float, float]:
-    """Returns the prompt and completion tokens of one document."""
-    one, most = (20, STATED_TOKENS) if questions.distribution == "stated" else (1, LABEL_TOKENS)
-    label = float(one if least else most)
-    if questions.distribution == "samples":
-        label *= questions.samples
+def _prompts(document: Document, questions: Questions, counter: TokenCounter) -> tuple[float, float]:
+    """Returns the tokens of a document's prompts, least and most."""
+    requests = [request for request in (questions.first(document), questions.second(document)) if request]
+    low, high = zip(*(counter.of(request.messages) for request in requests), strict=True)
+    return sum(low), sum(high)
+
+
+def _completion(questions: Questions) -> tuple[float, float]:
+    """Returns the tokens of a document's answer, least and most."""
+    low, high = (20.0, float(STATED_TOKENS)) if questions.distribution == "stated" else (1.0, float(LABEL_TOKENS))
+    times = questions.samples if questions.distribution == "samples" else 1
+    return low * times, high * times
+
+
+def _rationale(questions: Questions) -> tuple[float, float]:
+    """Returns the tokens of a document's rationale, least and most: written once, and read with the second request."""
     if not questions.task.prompt.chain_of_thought:
-        return prompt, label
-    rationale = min(SHORT_RATIONALE, questions.task.prompt.rationale_tokens)
-    thought = float(rationale if least else questions.task.prompt.rationale_tokens)
-    # The second turn repeats the first, with the rationale and a shorter question behind it.
-    return 2 * prompt + thought + prompt / 2, thought + label
+        return 0.0, 0.0
+    most = questions.task.prompt.rationale_tokens
+    return float(min(SHORT_RATIONALE, most)), float(most)

@@ -1,12 +1,12 @@
 """One exchange with an endpoint: the request, as redct means it, and what of the reply is kept."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from redct.errors import RedctError
 from redct.hub.prompts import Message
-from redct.hub.remote.answers import Alternative, says_something, token_text
+from redct.hub.remote.answers import Alternative, says_something, token_text, whole_text
 
 Want = Literal["text", "logprobs", "samples", "stated"]
 
@@ -61,7 +61,7 @@ class Reply:
     Attributes:
         texts: The text of each choice.
         finish: Why the first choice ended: stop, length, content_filter and so on.
-        refusal: The endpoint's words where the model refused.
+        refusal: The endpoint's words where the model refused, of several samples all.
         alternatives: The tokens that could stand where the first choice begins to say something, each with its
             log-probability; None where the reply has no log-probabilities.
         usage: Tokens paid for.
@@ -77,7 +77,7 @@ class Reply:
 
     def to_json(self) -> str:
         """Returns the reply as JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps({**vars(self), "usage": vars(self.usage)})
 
     @staticmethod
     def from_json(text: str) -> "Reply":
@@ -104,7 +104,7 @@ def read_reply(body: bytes | str) -> Reply:
         return Reply(
             texts=texts,
             finish=first.get("finish_reason"),
-            refusal=next((m["refusal"] for m in messages if m.get("refusal")), None),
+            refusal=_refusal(messages),
             alternatives=_alternatives(first.get("logprobs")),
             usage=_usage(content.get("usage")),
         )
@@ -116,8 +116,16 @@ def read_reply(body: bytes | str) -> Reply:
 def _text(message: dict[str, Any]) -> str:
     content = message.get("content")
     if isinstance(content, list):  # some endpoints give parts
-        return "".join(str(part.get("text", "")) for part in content)
-    return content or ""
+        content = "".join(str(part.get("text") or "") for part in content)
+    if content is not None and not isinstance(content, str):
+        raise TypeError(f"content is {type(content).__name__}")
+    return whole_text(content or "")
+
+
+def _refusal(messages: list[dict[str, Any]]) -> str | None:
+    """Returns the words of a refusal; of several samples, each has to be one."""
+    words = [message.get("refusal") for message in messages]
+    return whole_text(str(words[0])) if words and all(words) else None
 
 
 def _alternatives(logprobs: dict[str, Any] | None) -> list[Alternative] | None:
@@ -125,12 +133,22 @@ def _alternatives(logprobs: dict[str, Any] | None) -> list[Alternative] | None:
     if not tokens:
         return None
     token = next((t for t in tokens if says_something(token_text(t))), tokens[0])
-    # The sampled token may be missing from the list, stand first or last, or be all there is.
-    found = {token_text(t): float(t["logprob"]) for t in [token, *(token.get("top_logprobs") or [])]}
-    return list(found.items()) if token.get("top_logprobs") else None
+    listed = token.get("top_logprobs")
+    if not listed:
+        return None
+    # The sampled token may be missing from the list, or stand anywhere in it. Different tokens may have one text, so
+    # where tokens have ids, these tell them apart.
+    key = "id" if "id" in token else "token"
+    missing = [] if any(t.get(key) == token.get(key) for t in listed) else [token]
+    return [(token_text(t), float(t["logprob"])) for t in [*listed, *missing]]
 
 
 def _usage(usage: dict[str, Any] | None) -> Usage:
-    given = usage or {}
-    cached = (given.get("prompt_tokens_details") or {}).get("cached_tokens")
-    return Usage(given.get("prompt_tokens") or 0, given.get("completion_tokens") or 0, cached or 0)
+    given = usage if isinstance(usage, dict) else {}
+    details = given.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    return Usage(_count(given.get("prompt_tokens")), _count(given.get("completion_tokens")), _count(cached))
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**31 else 0

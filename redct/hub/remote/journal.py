@@ -4,10 +4,11 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import quote
 
 from redct.errors import InputError, RedctError
 from redct.hub.remote.exchange import Reply, Usage
@@ -43,7 +44,7 @@ class Journal:
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA synchronous = FULL")
             self.connection.executescript(_TABLES)
-            self._readers = [_reader(path) for path in sorted(folder.glob("journal-*.sqlite"))]
+            self._readers = [r for path in sorted(folder.glob("journal-*.sqlite")) if (r := _reader(path))]
             self._empty = not any(c.execute("SELECT 1 FROM replies LIMIT 1").fetchone() for c in self._readers)
         except sqlite3.DatabaseError as error:
             raise InputError(f"{self.path}: cannot be used ({error}), expected a journal of replies") from error
@@ -77,14 +78,19 @@ class Journal:
             try:
                 rows = [row for row, _ in taken]
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, rows)
-            except sqlite3.Error as error:
-                failure = RedctError(f"{self.path}: cannot be written: {error}")
+            except RedctError as error:
                 for _, done in taken:
-                    done.set_exception(failure)
+                    if not done.done():
+                        done.set_exception(error)
             else:
                 for _, done in taken:
                     if not done.done():
                         done.set_result(None)
+
+    async def flush(self) -> None:
+        """Waits until all replies are written, those too that nobody waits for any more."""
+        if self._writing is not None:
+            await self._writing
 
     def insert(self, rows: list[Row]) -> None:
         """Writes replies in one transaction."""
@@ -92,18 +98,27 @@ class Journal:
         self._empty = False
 
     def _insert(self, rows: list[Row]) -> None:
-        self.connection.execute("BEGIN")
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
-            self.connection.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self.connection.execute("BEGIN")
+            yield self.connection
             self.connection.execute("COMMIT")
-        except BaseException:
-            self.connection.execute("ROLLBACK")
+        except BaseException as error:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise RedctError(f"{self.path}: cannot be written: {error}") from error
             raise
 
     def fact(self, name: str, value: str | None = None) -> str | None:
         """Returns what was noted under a name; notes the value first where there is none yet."""
         if value is not None:
-            self.connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+            with self._transaction() as connection:
+                connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
         query = "SELECT value FROM facts WHERE name = ?"
         found = next((row for c in self._readers if (row := c.execute(query, (name,)).fetchone())), None)
         return None if found is None else str(found[0])
@@ -129,9 +144,10 @@ def usage_of(folder: Path) -> dict[str, Usage]:
     """Sums the tokens that a study's replies have cost, `full` and `half` price apart."""
     totals = {"full": Usage(), "half": Usage()}
     for path in sorted(folder.glob("journal-*.sqlite")):
-        with closing(_reader(path)) as connection:
-            for half, *tokens in _sums(connection):
-                totals["half" if half else "full"] += Usage(*tokens)
+        if reader := _reader(path):
+            with closing(reader):
+                for half, *tokens in _sums(reader):
+                    totals["half" if half else "full"] += Usage(*tokens)
     return totals
 
 
@@ -140,8 +156,13 @@ def _sums(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int, int]]
     yield from connection.execute(f"SELECT {columns} FROM replies GROUP BY half_price")  # noqa: S608 - constants
 
 
-def _reader(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60, check_same_thread=False)
+def _reader(path: Path) -> sqlite3.Connection | None:
+    """Opens a journal to read; None where another process is only just making it."""
+    reader = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=60, check_same_thread=False)
+    if reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
+        return reader
+    reader.close()
+    return None
 
 
 def row_of(document: str, purpose: str, reply: Reply, half_price: bool = False) -> Row:

@@ -3,17 +3,18 @@
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-
-from aiolimiter import AsyncLimiter
 
 from redct.errors import InputError
 
 FIRST_WAIT = 0.5  # seconds, doubled from failure to failure
 LONGEST_WAIT = 30.0
+CATCH_UP = 0.1  # seconds: what was missed within them, since the program was busy, may be made up for
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,28 @@ class Limits:
             raise InputError(f"labeler.limits.retries: found {self.retries}, expected 0 or more")
 
 
+class Rate:
+    """Spaces out what may happen so often a minute, without bursts: endpoints measure over shorter times than a minute.
+
+    This is the generic cell rate algorithm (ITU-T I.371) with a tolerance of `CATCH_UP`.
+
+    Args:
+        per_minute: How much may happen a minute.
+    """
+
+    def __init__(self, per_minute: float) -> None:
+        self._per_second = per_minute / 60
+        self._free_at = float("-inf")
+
+    async def wait(self, amount: float) -> None:
+        """Waits until so much may happen."""
+        now = asyncio.get_running_loop().time()
+        start = max(self._free_at, now - CATCH_UP)
+        self._free_at = start + amount / self._per_second
+        if start > now:
+            await asyncio.sleep(start - now)
+
+
 class Pace:
     """Lets requests through as fast as the limits, and the endpoint's own word, allow.
 
@@ -66,67 +89,85 @@ class Pace:
         self._most = float(limits.in_flight)
         self._window, self._threshold = self._most, self._most
         self._running = 0
-        self._closed_until = 0.0
-        self._refusals = 0
-        self._moved = asyncio.Condition()
-        # A second's share at once, not a minute's: endpoints measure over shorter times than they state.
-        requests = (limits.requests_per_minute or 0) / processes / 60
-        self._requests = AsyncLimiter(max(requests, 1), max(requests, 1) / requests) if requests else None
-        tokens = (limits.tokens_per_minute or 0) / processes
-        self._tokens = AsyncLimiter(tokens, 60) if tokens else None
-        self.last_reply = time.monotonic()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._closed_until = float("-inf")
+        self._refusals = 0  # in a row
+        self._round = 0  # requests let through since the last refusal
+        requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
+        self._requests = Rate(requests / processes) if requests else None
+        self._tokens = Rate(tokens / processes) if tokens else None
 
     @asynccontextmanager
-    async def turn(self, tokens: float) -> AsyncIterator[None]:
-        """Waits until a request of about so many tokens may be sent, and counts it as running meanwhile."""
-        if self._tokens is not None:
-            await self._tokens.acquire(min(tokens, self._tokens.max_rate))
-        if self._requests is not None:
-            await self._requests.acquire()
-        await self._enter()
-        try:
-            yield
-        finally:
-            self._running -= 1
-            await self._wake()
+    async def turn(self, tokens: float, again: bool = False) -> AsyncIterator[int]:
+        """Waits until a request may be sent, and counts it as running meanwhile.
 
-    async def _enter(self) -> None:
-        async with self._moved:
-            while (wait := self._closed_until - time.monotonic()) > 0 or self._running >= int(self._window):
-                try:
-                    await asyncio.wait_for(self._moved.wait(), max(wait, 0.0) + 0.001 if wait > 0 else None)
-                except TimeoutError:
-                    continue
-            self._running += 1
+        Args:
+            tokens: How many tokens it takes, about.
+            again: Whether it was sent before; then it goes before others.
+
+        Yields:
+            The request's round, for `refused`.
+        """
+        if self._tokens is not None:
+            await self._tokens.wait(tokens)
+        if self._requests is not None:
+            await self._requests.wait(1)
+        await self._enter(again)
+        try:
+            yield self._round
+        finally:
+            self._leave()
+
+    async def _enter(self, first: bool) -> None:
+        ticket = asyncio.get_running_loop().create_future()
+        self._waiting.insert(0 if first else len(self._waiting), ticket)
+        self._admit()
+        try:
+            await ticket
+        except asyncio.CancelledError:
+            if ticket.done() and not ticket.cancelled():  # admitted, and cancelled before it could go on
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        self._running -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        if asyncio.get_running_loop().time() < self._closed_until:
+            return
+        while self._waiting and self._running < int(self._window):
+            ticket = self._waiting.popleft()
+            if not ticket.done():
+                self._running += 1
+                ticket.set_result(None)
 
     def replied(self) -> None:
         """Takes note of a reply: one more request at a time may follow."""
-        self.last_reply = time.monotonic()
         self._refusals = 0
         if self._window < self._most:
             self._window += 1 if self._window < self._threshold else 1 / self._window
             self._window = min(self._window, self._most)
 
-    def refused(self, asked_to_wait: float | None) -> None:
+    def refused(self, asked_to_wait: float | None, round_: int) -> None:
         """Takes note that the endpoint is asked too much.
 
         Requests that were under way together are refused together: they count as one refusal.
 
         Args:
             asked_to_wait: Seconds that the endpoint wants to be left alone, where it says so.
+            round_: The refused request's round.
         """
-        now = time.monotonic()
-        if now < self._closed_until:
-            self._closed_until = max(self._closed_until, now + (asked_to_wait or 0.0))
-            return
-        self._refusals += 1
-        wait = max(asked_to_wait or 0.0, backoff(self._refusals))
-        self._closed_until = now + wait
-        self._threshold, self._window = max(self._window / 2, 1.0), 1.0
-
-    async def _wake(self) -> None:
-        async with self._moved:
-            self._moved.notify_all()
+        wait = asked_to_wait or 0.0
+        if round_ == self._round:
+            self._round += 1
+            self._refusals += 1
+            wait = max(wait, backoff(self._refusals))
+            self._threshold, self._window = max(self._window / 2, 1.0), 1.0
+        loop = asyncio.get_running_loop()
+        if loop.time() + wait > self._closed_until:
+            self._closed_until = loop.time() + wait
+            loop.call_at(self._closed_until, self._admit)
 
 
 def backoff(failures: int) -> float:
@@ -151,4 +192,6 @@ def asked_to_wait(headers: Mapping[str, str]) -> float | None:
         moment = parsedate_to_datetime(headers["retry-after"])
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
     return max(moment.timestamp() - time.time(), 0.0)

@@ -1,5 +1,7 @@
 """What replies cost: prices, what was spent, and the limit of it."""
 
+import asyncio
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from typing import Any
 import yaml
 
 from redct.errors import InputError, RedctError
-from redct.hub.remote.exchange import Request, Usage
+from redct.hub.remote.exchange import Usage
 
 BUNDLED = Path(__file__).with_name("prices.yaml")
 _DATED = re.compile(r"-\d{4}(-?\d{2}-?\d{2})?")
@@ -34,6 +36,16 @@ class Price:
     completion: float
     cached: float | None = None
     date: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks the amounts.
+
+        Raises:
+            ValueError: When one is no amount of money.
+        """
+        for amount in (self.prompt, self.completion, 0 if self.cached is None else self.cached):
+            if not isinstance(amount, int | float) or not 0 <= amount < math.inf:
+                raise ValueError(f"{amount!r} is no price")
 
     def of(self, usage: Usage, half: bool = False) -> float:
         """Returns the cost of some tokens in US dollars.
@@ -69,7 +81,7 @@ def price_of(model: str, table: str | Path | None = None) -> Price | None:
         prices = {name: Price(**entry, date=str(content["date"])) for name, entry in content["models"].items()}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a table of prices (labeler.prices)") from None
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         found = " ".join(str(error).split())
         raise InputError(
             f"{path}: not a table of prices ({found}); expected date, and models with prompt and completion"
@@ -94,36 +106,39 @@ class Budget:
     def __init__(self, limit: float, price: Price, spent: float) -> None:
         self.limit, self.price, self.spent = limit, price, spent
         self._reserved = 0.0
-        self._tokens_per_byte = 1.0  # no tokenizer makes more tokens than there are bytes
+        self._under_way = 0
+        self._settled = asyncio.Event()
 
-    def reserve(self, request: Request) -> float:
-        """Sets aside what a request may cost at most, and returns it.
+    async def reserve(self, most: Usage) -> float:
+        """Sets aside what a request may cost at most, and returns it; close to the limit, waits for other replies.
 
         Raises:
-            SpentError: When that would exceed the limit.
+            SpentError: When the request might exceed the limit.
         """
-        most = Usage(round(_size(request) * self._tokens_per_byte), request.max_tokens * request.samples)
         cost = self.price.of(most)
-        if self.spent + self._reserved + cost > self.limit:
-            raise SpentError(
-                f"--max_cost {self.limit:g}: reached after {self.spent:.4f} US dollars; all replies are kept, the same "
-                "command with a higher limit goes on"
-            )
+        while self.spent + self._reserved + cost > self.limit:
+            if not self._under_way:
+                raise SpentError(
+                    f"--max_cost: {self.spent:.4f} US dollars are spent, and the next request might exceed "
+                    f"{self.limit:.4f}; all replies are kept, the same command with a higher limit goes on"
+                )
+            self._settled.clear()
+            await self._settled.wait()
         self._reserved += cost
+        self._under_way += 1
         return cost
 
-    def settle(self, reserved: float, request: Request | None = None, usage: Usage | None = None) -> None:
-        """Replaces what was set aside by what the reply cost, nothing without a reply."""
-        self._reserved -= reserved
-        if usage is not None and request is not None:
-            self.spent += self.price.of(usage)
-            seen = usage.prompt / max(_size(request), 1)
-            self._tokens_per_byte = seen if self._tokens_per_byte == 1.0 else max(self._tokens_per_byte, seen)
+    def add(self, usage: Usage) -> None:
+        """Counts what was spent without being reserved."""
+        self.spent += self.price.of(usage)
 
-
-def _size(request: Request) -> int:
-    # A message has some tokens of its own around it.
-    return sum(len(turn["content"].encode()) + 16 for turn in request.messages)
+    def settle(self, reserved: float, usage: Usage | None) -> None:
+        """Replaces what was set aside by what the reply cost: nothing without one, all of it where it does not say."""
+        self._under_way -= 1
+        self._reserved = self._reserved - reserved if self._under_way else 0.0  # no rounding errors are left
+        if usage is not None:
+            self.spent += self.price.of(usage) if usage.prompt else reserved
+        self._settled.set()
 
 
 def summary(usage: Mapping[str, Usage], price: Price | None) -> dict[str, Any]:

@@ -65,12 +65,20 @@ class Questions:
             them, else samples.
         form: Answer with the label, or with a letter.
         samples: How many replies make the vote shares.
+        seen_logprobs: Whether the endpoint has given log-probabilities before.
     """
 
-    def __init__(self, task: Task, distribution: Distribution, form: Literal["label", "letter"], samples: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        distribution: Distribution,
+        form: Literal["label", "letter"],
+        samples: int,
+        seen_logprobs: bool = False,
+    ) -> None:
         self.task, self.distribution, self.samples = task, distribution, samples
         self.lettered = form == "letter"
-        self._seen_logprobs = False
+        self._seen_logprobs = seen_logprobs
         self.answers = letters(task) if self.lettered else task.readings()
         self._choose = example_chooser(task)
 
@@ -98,6 +106,12 @@ class Questions:
         """Returns the first request about a document."""
         return next(self.about(document))
 
+    def second(self, document: Document) -> Request | None:
+        """Returns the request that asks for the label after a rationale, here an empty one; None without rationale."""
+        if not self.task.prompt.chain_of_thought:
+            return None
+        return next(self._label(document, self._messages(document, ""), Usage()))
+
     def _messages(self, document: Document, rationale: str | None) -> list[Message]:
         examples = self._choose(document)
         return remote_messages(self.task, document, examples, rationale=rationale, lettered=self.lettered)
@@ -115,23 +129,23 @@ class Questions:
         self, document: Document, turns: list[Message], usage: Usage
     ) -> Generator[Request, Reply, LabelRow | None]:
         """Returns the row from log-probabilities; None where the endpoint turns out to give none."""
-        trouble = ""
+        trouble: str | None = None
         for attempt in range(TRIES):
             reply = yield Request(_again("label", attempt), turns, "logprobs", LABEL_TOKENS)
             usage += reply.usage
-            trouble = _trouble(reply, length_is_fine=True) or "malformed: the reply has no log-probabilities"
-            if reply.alternatives and reply.texts and trouble.startswith("malformed"):
+            trouble = _trouble(reply)
+            if trouble and not _is_malformed(trouble):
+                return _failed(document, trouble, usage)
+            if reply.alternatives:
                 self.distribution, self._seen_logprobs = "logprobs", True
                 found = label_logprobs(reply.alternatives, self.answers)
                 return self._row(document, found, "logprobs", reply.texts[0], usage)
-            if not trouble.startswith("malformed"):
-                break
-        if not self._seen_logprobs and trouble.startswith("malformed"):
-            if self.distribution == "logprobs":
-                raise InputError(_NO_LOGPROBS)
-            self.distribution = "samples"
-            return None
-        return _failed(document, trouble, usage)
+        if trouble or self._seen_logprobs:
+            return _failed(document, trouble or "malformed: the reply has no log-probabilities", usage)
+        if self.distribution == "logprobs":
+            raise InputError(_NO_LOGPROBS)
+        self.distribution = "samples"
+        return None
 
     def _sampled(self, document: Document, turns: list[Message], usage: Usage) -> Interview:
         texts: list[str] = []
@@ -142,11 +156,11 @@ class Questions:
             left = self.samples - len(texts)
             reply = yield Request(_again("samples", attempt), turns, "samples", LABEL_TOKENS, samples=left)
             usage += reply.usage
-            trouble = _trouble(reply, length_is_fine=True)
-            if trouble and not trouble.startswith("malformed"):
+            trouble = _trouble(reply)
+            if trouble and not _is_malformed(trouble):
                 return _failed(document, trouble, usage)
             texts += reply.texts  # an endpoint that knows no `n` gives one
-        if not texts:
+        if not any(text.strip() for text in texts):
             return _failed(document, trouble or "malformed: no choices in the reply", usage)
         votes = [named_answer(text, self.answers) for text in texts]
         return self._row(document, vote_shares(votes, len(self.answers)), "samples", "\n".join(texts), usage)
@@ -160,7 +174,7 @@ class Questions:
             request = Request(_again("stated", attempt), turns, "stated", STATED_TOKENS, schema=schema)
             reply = yield request
             usage += reply.usage
-            if (trouble := _trouble(reply)) and not trouble.startswith("malformed"):
+            if (trouble := _trouble(reply)) and not _is_malformed(trouble):
                 return _failed(document, trouble, usage)
             found = stated_confidence(reply.texts[0], self.answers) if reply.texts else None
             if found is not None:
@@ -199,7 +213,7 @@ def _again(purpose: str, attempt: int) -> str:
     return f"{purpose} {attempt + 1}" if attempt else purpose
 
 
-def _trouble(reply: Reply, length_is_fine: bool = False) -> str | None:
+def _trouble(reply: Reply) -> str | None:
     """Says why a whole reply gives no answer, as `kind: what`."""
     if reply.error:
         return reply.error
@@ -209,9 +223,14 @@ def _trouble(reply: Reply, length_is_fine: bool = False) -> str | None:
         return "filtered: the endpoint's content filter stopped the reply"
     if not reply.texts:
         return "malformed: no choices in the reply"
-    if reply.finish == "length" and not length_is_fine and not reply.texts[0].strip():
+    if reply.finish == "length" and not any(text.strip() for text in reply.texts):
         return "malformed: the reply's tokens were used up before it said anything"
     return None
+
+
+def _is_malformed(trouble: str) -> bool:
+    """Tells whether asking again may help."""
+    return trouble.startswith("malformed")
 
 
 def _failed(document: Document, error: str, usage: Usage, reply: str | None = None) -> LabelRow:
@@ -224,7 +243,8 @@ def _with_rationale(row: LabelRow, rationale: str | None) -> LabelRow:
 
 
 def _schema(answers: list[str]) -> dict[str, Any]:
-    properties = {"label": {"type": "string", "enum": answers}, "confidence": {"type": "number"}}
+    percent = {"type": "integer", "minimum": 0, "maximum": 100}
+    properties = {"label": {"type": "string", "enum": answers}, "confidence": percent}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 

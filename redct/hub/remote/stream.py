@@ -4,11 +4,9 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 
 from redct.documents import Document
-from redct.errors import RedctError
 from redct.hub.remote.endpoint import DocumentError, Endpoint
 from redct.hub.remote.exchange import Reply, Request
 from redct.hub.remote.journal import Journal
@@ -45,7 +43,7 @@ class RowStream:
         self._open_endpoint, self.budget = open_endpoint, budget
         self._done: queue.Queue[LabelRow | None] = queue.Queue()
         self._failure: BaseException | None = None
-        self._held_back: list[tuple[LabelRow, int]] = []
+        self._left = False  # whoever iterated has left
 
     def __iter__(self) -> Iterator[list[LabelRow]]:
         """Yields batches of rows.
@@ -54,8 +52,7 @@ class RowStream:
             EndpointError: When the endpoint cannot be used, or no longer.
             SpentError: When the limit of cost is reached.
         """
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=self._run, args=(loop,), name="endpoint", daemon=True)
+        thread = threading.Thread(target=self._run, name="endpoint", daemon=True)
         thread.start()
         try:
             more = True
@@ -64,8 +61,7 @@ class RowStream:
                 if rows:
                     yield rows
         finally:
-            with suppress(RuntimeError):  # the loop is closed: all is done
-                loop.call_soon_threadsafe(_cancel_all, loop)
+            self._left = True
             thread.join()
         if self._failure is not None:
             raise self._failure
@@ -85,99 +81,98 @@ class RowStream:
             until = min(until, time.monotonic() + GATHER)
         return rows, True
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self) -> None:
         try:
-            loop.run_until_complete(self._work())
-        except asyncio.CancelledError:
-            pass
+            asyncio.run(self._work())
         except BaseException as error:  # handed on to the thread that iterates
             self._failure = error
         finally:
-            loop.close()
             self._done.put(None)
 
     async def _work(self) -> None:
         endpoint = self._open_endpoint()
+        endpoint.on_probe = self._keep_probe
         try:
             left = iter(self.documents)
-            # One at a time until the endpoint has answered: a wrong key is to cost one request, and what the
-            # endpoint can do is to be known before many ask.
-            for document in left:
-                await self._ask(document, endpoint)
-                if self._failure or (endpoint.replies and self.questions.distribution != "auto"):
-                    break
-            if self.questions.distribution != "auto":
-                self.journal.fact("distribution", self.questions.distribution)
-            await self._ask_all(left, endpoint)
-            if self._failure is None:
-                self._release(endpoint, at_end=True)
+            await self._attend([self._ask_first(left, endpoint)], endpoint)
+            await self._attend([self._ask_on(left, endpoint) for _ in range(endpoint.limits.in_flight)], endpoint)
         finally:
+            await self.journal.flush()
             await endpoint.close()
 
-    async def _ask_all(self, left: Iterator[Document], endpoint: Endpoint) -> None:
-        async def worker() -> None:
-            while self._failure is None and (document := next(left, None)) is not None:
-                await self._ask(document, endpoint)
-                while self._done.qsize() > MOST_WAITING:
-                    await asyncio.sleep(GATHER)
+    @property
+    def _going(self) -> bool:
+        return self._failure is None and not self._left
 
-        workers = {asyncio.create_task(worker()) for _ in range(endpoint.limits.in_flight)}
-        while workers:
-            done, workers = await asyncio.wait(
-                workers, timeout=GRACE if self._failure else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            if self._failure and not done:
-                break
-        for straggler in workers:
+    async def _attend(self, jobs: Iterable[Coroutine[None, None, None]], endpoint: Endpoint) -> None:
+        """Waits for the jobs; when the run has to stop, only for the requests that are under way."""
+        tasks = pending = {asyncio.create_task(job) for job in jobs}
+        while pending and self._going:
+            _, pending = await asyncio.wait(pending, timeout=GATHER, return_when=asyncio.FIRST_EXCEPTION)
+            self._notice(tasks - pending)
+        endpoint.stopped = not self._going
+        until = time.monotonic() + (0 if self._left else GRACE)
+        while pending and endpoint.under_way and time.monotonic() < until:
+            _, pending = await asyncio.wait(pending, timeout=GATHER)
+        for straggler in pending:
             straggler.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _notice(self, ended: set[asyncio.Task[None]]) -> None:
+        """Takes note of the first failure."""
+        failures = (task.exception() for task in ended)
+        self._failure = next((failure for failure in failures if failure), None)
+
+    async def _ask_first(self, left: Iterator[Document], endpoint: Endpoint) -> None:
+        """Asks one at a time until the endpoint has answered.
+
+        A wrong key is to cost one request, and what the endpoint can do is to be known before many ask.
+        """
+        for document in left:
+            await self._ask(document, endpoint)
+            if endpoint.replies and self.questions.distribution != "auto":
+                self.journal.fact("distribution", self.questions.distribution)
+                return
+
+    async def _ask_on(self, left: Iterator[Document], endpoint: Endpoint) -> None:
+        while self._going and (document := next(left, None)) is not None:
+            await self._ask(document, endpoint)
+            while self._going and self._done.qsize() > MOST_WAITING:
+                await asyncio.sleep(GATHER)
 
     async def _ask(self, document: Document, endpoint: Endpoint) -> None:
+        try:
+            row = await self._interview(document, endpoint)
+        except DocumentError as error:
+            row = LabelRow(document.id, error=str(error))
+        self._done.put(row)
+
+    async def _interview(self, document: Document, endpoint: Endpoint) -> LabelRow:
+        """Asks what there is to ask about a document, and returns its row."""
         known = self.journal.find(document.id)
         interview = self.questions.about(document)
         try:
             request = next(interview)
             while True:
-                reply = known.get(request.purpose)
-                if reply is None:
-                    if self._failure is not None:
-                        return
-                    reply = await self._send(document, request, endpoint)
+                reply = known.get(request.purpose) or await self._send(document.id, request, endpoint)
                 request = interview.send(reply)
         except StopIteration as end:
-            self._release(endpoint)
-            self._done.put(end.value)
-        except DocumentError as error:
-            # Not yet known whose fault it is: should the endpoint be gone, the document is to be asked about again.
-            self._held_back.append((LabelRow(document.id, error=str(error)), endpoint.replies))
-        except Exception as error:  # ends the run, but not before the requests under way
-            self._failure = self._failure or error
+            row: LabelRow = end.value
+            return row
 
-    async def _send(self, document: Document, request: Request, endpoint: Endpoint) -> Reply:
-        reserved = self.budget.reserve(request) if self.budget else 0.0
+    async def _send(self, document: str, request: Request, endpoint: Endpoint) -> Reply:
+        reserved = await self.budget.reserve(endpoint.dialect.most(request)) if self.budget else 0.0
         reply = None
         try:
             reply = await endpoint.send(request)
-            await self.journal.add(document.id, request.purpose, reply)
+            await self.journal.add(document, request.purpose, reply)
         finally:
             if self.budget:
-                self.budget.settle(reserved, request, reply.usage if reply else None)
+                self.budget.settle(reserved, reply.usage if reply else None)
         return reply
 
-    def _release(self, endpoint: Endpoint, at_end: bool = False) -> None:
-        """Lets the errors of single documents count, once a reply has come after them."""
-        answered = at_end and (endpoint.replies > 0 or endpoint.proven)
-        kept = []
-        for row, replies in self._held_back:
-            if answered or endpoint.replies > replies:
-                self._done.put(row)
-            else:
-                kept.append((row, replies))
-        self._held_back = kept
-        if at_end and kept and self._failure is None:
-            self._failure = RedctError(f"{endpoint.address.base_url}: {kept[-1][0].error}")
-
-
-def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
+    async def _keep_probe(self, reply: Reply) -> None:
+        """Keeps the reply to a question that belongs to no document: what it cost counts."""
+        if self.budget:
+            self.budget.add(reply.usage)
+        await self.journal.add("", f"probe {time.time_ns()}", reply)
