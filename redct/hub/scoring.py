@@ -1,16 +1,14 @@
 """Exact log-probabilities of complete label strings under a causal language model."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import Cache, DynamicCache, PreTrainedModel
 
-FEWEST_SHARED = 16  # fewer tokens are run again sooner than their cache is handled
+from redct.hub.attention import grouped_on_cpu
+from redct.hub.prefix import SharedPrefix
 
 
 def left_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -47,14 +45,9 @@ class LabelScorer:
     def __init__(self, model: PreTrainedModel, labels: Sequence[Sequence[int]]) -> None:
         self.model, self.labels = model, labels
         self._paths = _paths(labels)
-        self._shared: list[int] = []
-        self._states: list[tuple[Any, Any]] = []  # keys and values of the shared tokens, a pair a layer
+        self._more = max(map(len, labels))
+        self._prefix = SharedPrefix(model)
         self._last_mlp = _last_mlp(model)
-        config = model.config.get_text_config()
-        # The state of a recurrent layer cannot be lent; a sliding window would be measured over the padding between
-        # the shared tokens and a row's own.
-        lendable = all(isinstance(layer, DynamicLayer) for layer in DynamicCache(config=config).layers)
-        self._longest = (getattr(config, "sliding_window", None) or sys.maxsize) if lendable else 0
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Sequence[int]], shared: int = 0) -> Tensor:
@@ -67,9 +60,10 @@ class LabelScorer:
         Returns:
             (B, K) float32: for each label the sum over its tokens of log p(token | prompt, earlier tokens).
         """
-        with torch.autocast(self.model.device.type, enabled=False):  # the trainer's precision is for training
-            lend = shared >= FEWEST_SHARED and max(map(len, prompts)) + max(map(len, self.labels)) <= self._longest
-            start, cache = (shared, self._lend(list(prompts[0][:shared]), len(prompts))) if lend else (0, None)
+        # The trainer's precision is for training.
+        with torch.autocast(self.model.device.type, enabled=False), grouped_on_cpu(self.model):
+            cache = self._prefix.lend(prompts, shared, self._more)
+            start = shared if cache is not None else 0
             if cache is None and self._paths:
                 cache = DynamicCache()
             ids, mask = left_pad([prompt[start:] for prompt in prompts], self.model.device)
@@ -91,21 +85,6 @@ class LabelScorer:
                 _add_later_tokens(self.model, mask, cache, self._paths, self.labels, scores)
         return scores
 
-    def _lend(self, shared: list[int], rows: int) -> DynamicCache:
-        """Returns a cache that holds the shared tokens for some rows."""
-        if shared != self._shared:
-            cache = DynamicCache()
-            self.model(
-                input_ids=torch.tensor([shared], device=self.model.device),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            self._states = [(layer.keys, layer.values) for layer in cache.layers if isinstance(layer, DynamicLayer)]
-            self._shared = shared
-        # Views: the states are copied once, when the model appends to them, and not twice.
-        return DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in self._states])
-
 
 def shared_length(prompts: Sequence[list[int]]) -> int:
     """Returns how many tokens all prompts begin with, leaving each at least one of its own."""
@@ -120,20 +99,24 @@ def _last_mlp(model: PreTrainedModel) -> torch.nn.Module | None:
     """Returns the feed-forward block of the last layer, where the model can run it at the last position alone.
 
     Nothing after it looks at other positions, and its output is added to a residual, to which one position
-    broadcasts. Whether that holds for an architecture is tried out.
+    broadcasts. Whether that holds for an architecture is tried out, with its last layer only to save time.
     """
-    layers = getattr(model.base_model, "layers", None)
-    block = getattr(layers[-1], "mlp", None) if layers is not None and len(layers) else None
+    base = model.base_model
+    layers = getattr(base, "layers", None)
+    block = getattr(layers[-1], "mlp", None) if isinstance(layers, torch.nn.ModuleList) and len(layers) else None
     if not isinstance(block, torch.nn.Module):
         return None
     trial = torch.arange(6, device=model.device).view(2, 3) % model.config.get_text_config().vocab_size
-    with torch.inference_mode():
-        whole = model(input_ids=trial, use_cache=False, logits_to_keep=1).logits
-        try:
+    try:
+        base.layers = layers[-1:]
+        with torch.inference_mode():
+            whole = base(input_ids=trial, use_cache=False).last_hidden_state[:, -1]
             with _at_last_position(block):
-                alone = model(input_ids=trial, use_cache=False, logits_to_keep=1).logits
-        except (RuntimeError, TypeError, ValueError, AttributeError):
-            return None
+                alone = base(input_ids=trial, use_cache=False).last_hidden_state[:, -1]
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
+        return None
+    finally:
+        base.layers = layers
     return block if torch.allclose(whole, alone, rtol=1e-2, atol=1e-2 * float(whole.abs().max())) else None
 
 
@@ -152,7 +135,7 @@ def _at_last_position(block: torch.nn.Module | None) -> Iterator[None]:
 def _add_later_tokens(
     model: PreTrainedModel,
     mask: Tensor,
-    cache: DynamicCache,
+    cache: Cache,
     paths: Sequence[tuple[int, ...]],
     labels: Sequence[Sequence[int]],
     scores: Tensor,

@@ -51,7 +51,7 @@ def test_sliding_windows(window) -> None:
     scorer = LabelScorer(model, LABELS["trie"])
     expected = brute_force(model, prompts, LABELS["trie"])
     torch.testing.assert_close(scorer.score(prompts, 40), expected, atol=1e-4, rtol=0)
-    assert bool(scorer._states) == (window == 60)
+    assert bool(scorer._prefix._layers) == (window == 60)
 
 
 def test_the_last_layer_runs_at_the_last_position_only() -> None:
