@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,34 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 FEWEST_SHARED = 16  # fewer tokens are run again sooner than their cache is handled
 ROUNDING = 32  # room is made for a multiple of so many tokens, so that slightly longer batches find it made
+
+
+def left_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pads token ids on the left, so that every prompt ends in the last column.
+
+    Args:
+        rows: Token ids of B prompts, none of them empty.
+        device: Where the tensors shall lie.
+
+    Returns:
+        Token ids and attention mask, both (B, T) int64.
+    """
+    width = max(map(len, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for row, tokens in enumerate(rows):
+        ids[row, width - len(tokens) :] = torch.tensor(tokens)
+        mask[row, width - len(tokens) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def shared_length(prompts: Sequence[list[int]]) -> int:
+    """Returns how many tokens all prompts begin with, leaving each at least one of its own."""
+    if not prompts:
+        return 0
+    first, last = min(prompts), max(prompts)  # in the order of lists, these two differ the earliest
+    limit = min(map(len, prompts)) - 1
+    return next((i for i in range(limit) if first[i] != last[i]), max(limit, 0))
 
 
 class SharedPrefix:
@@ -22,7 +51,7 @@ class SharedPrefix:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self._tokens: list[int] = []
-        self._layers: list[DynamicLayer] = []
+        self._layers: list[Any] = []  # as transformers types the layers of a cache
         config = model.config.get_text_config()
         # The state of a recurrent layer cannot be lent; a sliding window would be measured over the padding between
         # the shared tokens and a row's own.
@@ -54,11 +83,12 @@ class SharedPrefix:
     def _run(self, tokens: list[int]) -> None:
         if tokens == self._tokens:
             return
-        cache, self._layers = DynamicCache(), []
+        cache = DynamicCache()
         ids = torch.tensor([tokens], device=self.model.device)
         self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        for layer in cache.layers:  # one that borrows from another layer is never initialised
-            self._layers.append(_LentLayer(layer.keys, layer.values) if layer.is_initialized else DynamicLayer())
+        layers: list[Any] = cache.layers
+        # A layer that uses the states of another one is never initialised.
+        self._layers = [_LentLayer(layer.keys, layer.values) if layer.is_initialized else layer for layer in layers]
         self._tokens = tokens
 
 
@@ -73,7 +103,7 @@ class _LentLayer(DynamicLayer):
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self._shared = (keys, values)
         self._room = (keys, values)
@@ -88,15 +118,15 @@ class _LentLayer(DynamicLayer):
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Writes the states of further tokens and returns those of all."""
-        rows, start = self.keys.shape[0], self.keys.shape[2]
-        end = start + key_states.shape[2]
+        rows, length = key_states.shape[0], key_states.shape[2]
+        start = self.get_seq_length()
         for room, states in zip(self._room, (key_states, value_states), strict=True):
-            room[:rows, :, start:end] = states
-        self._show(rows, end)
-        return self.keys, self.values
+            room[:rows, :, start : start + length] = states
+        return self._show(rows, start + length)
 
-    def _show(self, rows: int, length: int) -> None:
-        self.keys, self.values = (room[:rows, :, :length] for room in self._room)
+    def _show(self, rows: int, length: int) -> tuple[Tensor, Tensor]:
+        self.keys, self.values = keys, values = [room[:rows, :, :length] for room in self._room]
+        return keys, values
 
 
 def _with_room(states: Tensor, rows: int, length: int) -> Tensor:

@@ -2,32 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 
 from redct.hub.attention import grouped_on_cpu
-from redct.hub.prefix import SharedPrefix
-
-
-def left_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pads token ids on the left, so that every prompt ends in the last column.
-
-    Args:
-        rows: Token ids of B prompts, none of them empty.
-        device: Where the tensors shall lie.
-
-    Returns:
-        Token ids and attention mask, both (B, T) int64.
-    """
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for row, tokens in enumerate(rows):
-        ids[row, width - len(tokens) :] = torch.tensor(tokens)
-        mask[row, width - len(tokens) :] = 1
-    return ids.to(device), mask.to(device)
+from redct.hub.prefix import SharedPrefix, left_pad
 
 
 class LabelScorer:
@@ -70,7 +52,7 @@ class LabelScorer:
             positions = start + (mask.cumsum(-1) - 1).clamp(min=0)
             mask = torch.cat([mask.new_ones(len(prompts), start), mask], dim=1)
             with _at_last_position(self._last_mlp):
-                out = self.model(
+                out: Any = self.model(
                     input_ids=ids,
                     attention_mask=mask,
                     position_ids=positions,
@@ -86,22 +68,13 @@ class LabelScorer:
         return scores
 
 
-def shared_length(prompts: Sequence[list[int]]) -> int:
-    """Returns how many tokens all prompts begin with, leaving each at least one of its own."""
-    if not prompts:
-        return 0
-    first, last = min(prompts), max(prompts)  # in the order of lists, these two differ the earliest
-    limit = min(map(len, prompts)) - 1
-    return next((i for i in range(limit) if first[i] != last[i]), max(limit, 0))
-
-
 def _last_mlp(model: PreTrainedModel) -> torch.nn.Module | None:
     """Returns the feed-forward block of the last layer, where the model can run it at the last position alone.
 
     Nothing after it looks at other positions, and its output is added to a residual, to which one position
     broadcasts. Whether that holds for an architecture is tried out, with its last layer only to save time.
     """
-    base = model.base_model
+    base: Any = model.base_model
     layers = getattr(base, "layers", None)
     block = getattr(layers[-1], "mlp", None) if isinstance(layers, torch.nn.ModuleList) and len(layers) else None
     if not isinstance(block, torch.nn.Module):

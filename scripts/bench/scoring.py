@@ -19,9 +19,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import DynamicCache, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, pipeline
 
+from redct.hub.encoding import Encoded
 from redct.hub.local import PromptBatches
-from redct.hub.prompts import Encoded
-from redct.hub.scoring import LabelScorer, left_pad
+from redct.hub.prefix import left_pad
+from redct.hub.scoring import LabelScorer
 
 VOCABULARY = 32_000
 LABELS = [[11], [12], [13]]

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from redct.documents import Document
 from redct.errors import InputError
+from redct.hub.encoding import PromptEncoder, control_strings
 from redct.hub.prompts import (
-    PromptEncoder,
-    control_strings,
     letters,
     messages,
     neutralise,

@@ -3,11 +3,9 @@ import copy
 import pytest
 import torch
 from conftest import random_mistral
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from redct.hub import scoring
-from redct.hub.scoring import LabelScorer, shared_length
+from redct.hub.scoring import LabelScorer
 
 PROMPTS = [[5, 9, 11, 4], [7], [8, 8, 3, 19, 25, 31, 2], [40, 41]]
 PREFIX = [int(token) for token in torch.randint(1, 60, (40,), generator=torch.Generator().manual_seed(3))]
@@ -87,12 +85,3 @@ def test_does_not_depend_on_the_batch() -> None:
 def test_distribution_sums_to_one_over_a_complete_vocabulary() -> None:
     scorer = LabelScorer(random_mistral(16), [[token] for token in range(16)])
     torch.testing.assert_close(scorer.score([[3, 4]]).exp().sum(), torch.tensor(1.0))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), max_size=6))
-def test_shared_length_by_brute_force(prompts) -> None:
-    expected = 0
-    while prompts and all(len(p) > expected + 1 and p[expected] == prompts[0][expected] for p in prompts):
-        expected += 1
-    assert shared_length(prompts) == expected
