@@ -51,7 +51,8 @@ AttentionMaskInterface.register(NAME, AttentionMaskInterface()["sdpa"])
 @contextmanager
 def grouped_on_cpu(model: PreTrainedModel) -> Iterator[None]:
     """Lets a model that would use `sdpa` on a CPU use `grouped_attention`."""
-    if model.device.type != "cpu" or model.config._attn_implementation != "sdpa":
+    takes_it = model._supports_attention_backend and model.config._attn_implementation == "sdpa"
+    if model.device.type != "cpu" or not takes_it:
         yield
         return
     model.set_attn_implementation(NAME)

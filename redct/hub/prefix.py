@@ -46,6 +46,10 @@ class SharedPrefix:
 
     Args:
         model: A causal language model in evaluation mode.
+
+    Attributes:
+        has_states: Whether the cache holds keys and values of every token, so that it can be cut; that of a recurrent
+            layer cannot.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -53,12 +57,10 @@ class SharedPrefix:
         self._tokens: list[int] = []
         self._layers: list[Any] = []  # as transformers types the layers of a cache
         config = model.config.get_text_config()
-        # The state of a recurrent layer cannot be lent; a sliding window would be measured over the padding between
-        # the shared tokens and a row's own.
-        lendable = all(
-            type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in DynamicCache(config=config).layers
-        )
-        self._longest = (getattr(config, "sliding_window", None) or sys.maxsize) if lendable else 0
+        kinds = {type(layer) for layer in DynamicCache(config=config).layers}
+        self.has_states = kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+        # A sliding window would be measured over the padding between the shared tokens and a row's own.
+        self._longest = (getattr(config, "sliding_window", None) or sys.maxsize) if self.has_states else 0
 
     def lend(self, prompts: Sequence[Sequence[int]], shared: int, more: int) -> Cache | None:
         """Returns a cache that holds the first tokens of some prompts, until it is lent again.

@@ -49,7 +49,7 @@ class LabelScorer:
         with torch.autocast(self.model.device.type, enabled=False), grouped_on_cpu(self.model):
             cache = self._prefix.lend(prompts, shared, self._more)
             start = shared if cache is not None else 0
-            if cache is None and self._paths:
+            if cache is None and self._paths and self._prefix.has_states:
                 cache = DynamicCache()
             ids, mask = left_pad([prompt[start:] for prompt in prompts], self.model.device)
             positions = start + (mask.cumsum(-1) - 1).clamp(min=0)
@@ -65,10 +65,33 @@ class LabelScorer:
                 )
             first = out.logits[:, -1].float().log_softmax(-1)
             scores = torch.stack([first[:, label[0]] for label in self.labels], dim=1)
-            if self._paths:
-                assert cache is not None
-                _add_later_tokens(self.model, mask, cache, self._paths, self.labels, scores)
+            for path in self._paths:
+                self._add_later_tokens(path, ids, mask, cache, scores)
         return scores
+
+    def _add_later_tokens(
+        self, path: tuple[int, ...], ids: Tensor, mask: Tensor, cache: Cache | None, scores: Tensor
+    ) -> None:
+        """Adds to the scores of the labels that go along a path what their tokens after the first contribute."""
+        tokens = torch.tensor([path], device=ids.device).expand(len(ids), -1)
+        if cache is None:  # nothing to go on from: the prompts are run again
+            tokens = torch.cat([ids, tokens], dim=1)
+        mask = torch.cat([mask, mask.new_ones(len(ids), len(path))], dim=1)
+        out: Any = self.model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :],
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=len(path),
+        )
+        if cache is not None:
+            cache.crop(-len(path))
+        following = out.logits.float().log_softmax(-1)
+        for k, label in enumerate(self.labels):
+            if len(label) > 1 and tuple(label[:-1]) == path[: len(label) - 1]:
+                for step, token in enumerate(label[1:]):
+                    scores[:, k] += following[:, step, token]
 
 
 def _last_mlp(model: PreTrainedModel) -> torch.nn.Module | None:
@@ -108,32 +131,6 @@ def _at_last_position(block: torch.nn.Module | None) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _add_later_tokens(
-    model: PreTrainedModel,
-    mask: Tensor,
-    cache: Cache,
-    paths: Sequence[tuple[int, ...]],
-    labels: Sequence[Sequence[int]],
-    scores: Tensor,
-) -> None:
-    for path in paths:
-        length = len(path)
-        steps = torch.arange(length, device=mask.device)
-        out = model(
-            input_ids=torch.tensor([path], device=mask.device).expand(len(mask), -1),
-            attention_mask=torch.cat([mask, mask.new_ones(len(mask), length)], dim=1),
-            position_ids=mask.sum(-1, keepdim=True) + steps,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache.crop(-length)
-        following = out.logits.float().log_softmax(-1)
-        for k, label in enumerate(labels):
-            if len(label) > 1 and tuple(label[:-1]) == path[: len(label) - 1]:
-                for step, token in enumerate(label[1:]):
-                    scores[:, k] += following[:, step, token]
 
 
 def _paths(labels: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

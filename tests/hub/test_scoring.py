@@ -52,6 +52,32 @@ def test_sliding_windows(window) -> None:
     assert bool(scorer._prefix._layers) == (window == 60)
 
 
+BASE = {"vocab_size": 64, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "initializer_range": 0.2}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0}
+ARCHITECTURES = {  # what is lent, and whether the last layer runs at the last position only
+    "qwen3": (HEADS, True, True),
+    "mixtral": ({**HEADS, "num_local_experts": 4}, True, True),
+    "gemma3_text": ({**HEADS, "sliding_window": 16}, False, True),  # a part of the layers with a window
+    "falcon": ({"num_attention_heads": 4, "pad_token_id": 0}, True, False),  # an attention of its own
+    "mamba2": ({"num_heads": 8, "head_dim": 16, "n_groups": 1, "pad_token_id": 0}, False, False),  # recurrent
+}
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_architectures(kind) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    options, lent, at_last = ARCHITECTURES[kind]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **BASE, **options)).eval()
+    scorer = LabelScorer(model, LABELS["trie"])
+    prompts = [PREFIX + prompt for prompt in PROMPTS]
+    expected = brute_force(model, prompts, LABELS["trie"])
+    for shared in (0, 40):
+        torch.testing.assert_close(scorer.score(prompts, shared), expected, atol=1e-4, rtol=0)
+    assert (bool(scorer._prefix._layers), scorer._last_mlp is not None) == (lent, at_last)
+
+
 def test_the_last_layer_runs_at_the_last_position_only() -> None:
     model = random_mistral(64)
     seen = []
