@@ -74,7 +74,8 @@ class PromptEncoder:
         labels: The token ids of each label as a complete reply, in the order of the task's labels.
 
     Raises:
-        InputError: When the tokenizer has no chat template or two labels have the same tokens.
+        InputError: When the tokenizer has no chat template, two labels have the same tokens, or the reasoning would
+            leave no room for a prompt.
     """
 
     def __init__(self, tokenizer: Any, task: Task, max_tokens: int) -> None:  # noqa: ANN401
@@ -91,8 +92,14 @@ class PromptEncoder:
             raise InputError("task.prompt.template: found no {{ text }}, expected the document's text in the prompt")
         self.labels, drop = self._label_ids(probe)
         self._answer = _Frame(self._special_in(probe), max_tokens - max(map(len, self.labels)), drop)
-        room = max_tokens - task.prompt.rationale_tokens
-        self._first = _Frame(self._special_in(probe[:-2]), room) if thinks else self._answer
+        self._first = self._answer
+        if thinks:
+            self._first = _Frame(self._special_in(probe[:-2]), max_tokens - task.prompt.rationale_tokens)
+            if self._first.room < 1:
+                raise InputError(
+                    f"task.prompt.rationale_tokens: found {task.prompt.rationale_tokens}, expected fewer than the "
+                    f"{max_tokens} tokens that the model takes"
+                )
 
     def encode(self, documents: Sequence[Document]) -> list[Encoded]:
         """Tokenises the prompts that ask for the labels of some documents or, in two turns, for a reasoning first."""

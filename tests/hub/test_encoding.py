@@ -124,3 +124,5 @@ def test_room_is_left_for_the_reasoning() -> None:
     long = document("word " * 60)
     assert "tokens, the model takes 548" in str(encoder.encode([long])[0].error)
     assert encoder.encode_answers([long], ["Because."])[0].error is None
+    with pytest.raises(InputError, match="rationale_tokens: found 2048, expected fewer than the 2048 tokens"):
+        PromptEncoder(tiny_tokenizer(), few_shot(chain_of_thought=True, rationale_tokens=2048), 2048)
