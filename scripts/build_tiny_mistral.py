@@ -25,8 +25,10 @@ from grammar import FILES, MARKS, TOPICS, post
 
 from redct.assets import DEMO, TINY_MISTRAL
 from redct.documents import Document, read_documents
-from redct.hub.prompts import PromptEncoder, messages
-from redct.hub.scoring import LabelScorer, left_pad, shared_length
+from redct.hub.encoding import PromptEncoder
+from redct.hub.prefix import left_pad, shared_length
+from redct.hub.prompts import messages
+from redct.hub.scoring import LabelScorer
 from redct.task import Task, load_task
 
 ROOT = Path(__file__).parent.parent

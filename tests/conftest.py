@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from redct.documents import Document
+from redct.task import Columns, Example, Prompt, Task
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -70,6 +73,28 @@ def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_mistral(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+MISTRAL_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+STANCE = Task(
+    labels=["AGAINST", "FAVOR", "NONE"],
+    verbalizers={"AGAINST": "Against", "FAVOR": "For", "NONE": "Neutral"},
+    columns=Columns(context={"target": "Target"}),
+    codebook="A codebook.",
+    question="What is the stance towards {target}?",
+)
+
+
+def document(text: str, target: str = "tea") -> Document:
+    return Document("1", text, {"target": target}, None)
+
+
+def few_shot(**prompt) -> Task:
+    examples = [Example(f"{label} text", label, {"target": "coffee"}) for label in STANCE.labels]
+    return Task(**{**STANCE.__dict__, "examples": examples, "prompt": Prompt(shots=1, **prompt)})
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "redct"
 FLOORS = {"cli": 4, "edge": 3, "evidence": 3, "training": 2, "hub": 1, "experts": 1}
 TORCH = {
-    "hub/scoring", "hub/labeler", "hub/local", "hub/api", "hub/imported", "hub/writer", "training/datamodule",
-    "training/losses", "training/batches", "training/tokens", "training/classifier", "cli/study", "cli/progress",
+    "hub/attention", "hub/prefix", "hub/reasoning", "hub/scoring", "hub/labeler", "hub/local", "hub/api",
+    "hub/imported", "hub/writer", "training/datamodule", "training/losses", "training/batches", "training/tokens",
+    "training/classifier", "cli/study", "cli/progress",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +14,11 @@ from redct.assets import resolve_model
 from redct.confidence import margins, normalise
 from redct.documents import Document, in_batches
 from redct.errors import InputError
+from redct.hub.encoding import Encoded, PromptEncoder
 from redct.hub.labeler import Labeler
-from redct.hub.prompts import Encoded, PromptEncoder
-from redct.hub.scoring import LabelScorer, shared_length
+from redct.hub.prefix import shared_length
+from redct.hub.reasoning import Reasoner
+from redct.hub.scoring import LabelScorer
 from redct.hub.store import LabelRow
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -45,10 +47,14 @@ class PromptBatches(IterableDataset[PromptBatch]):
         documents: The documents of this process.
         encoder: Makes prompts of them.
         tokens_per_batch: The most tokens in a batch, padding included, what all prompts begin with excluded.
+        new_tokens: How many tokens may be added to a prompt; they count too.
     """
 
-    def __init__(self, documents: Iterable[Document], encoder: PromptEncoder, tokens_per_batch: int) -> None:
-        self.documents, self.encoder, self.tokens_per_batch = documents, encoder, tokens_per_batch
+    def __init__(
+        self, documents: Iterable[Document], encoder: PromptEncoder, tokens_per_batch: int, new_tokens: int = 0
+    ) -> None:
+        self.documents, self.encoder = documents, encoder
+        self.tokens_per_batch, self.new_tokens = tokens_per_batch, new_tokens
 
     def __iter__(self) -> Iterator[PromptBatch]:
         """Yields the batches of one window after the other."""
@@ -57,20 +63,20 @@ class PromptBatches(IterableDataset[PromptBatch]):
             errors = [prompt for prompt in encoded if prompt.error]
             if errors:
                 yield PromptBatch([], errors)
-            good = sorted((p for p in encoded if not p.error), key=lambda p: len(p.input_ids))
+            good = [prompt for prompt in encoded if not prompt.error]
             shared = shared_length([prompt.input_ids for prompt in good])
-            for batch in _within_budget(good, shared, self.tokens_per_batch):
+            for batch in _within_budget(good, shared, self.tokens_per_batch, self.new_tokens):
                 yield PromptBatch(batch, [], shared)
 
 
-def _within_budget(prompts: list[Encoded], shared: int, tokens: int) -> Iterator[list[Encoded]]:
-    """Cuts prompts, sorted by length, into batches whose padded size stays within the budget.
+def _within_budget(prompts: list[Encoded], shared: int, tokens: int, new_tokens: int = 0) -> Iterator[list[Encoded]]:
+    """Sorts prompts by length and cuts them into batches whose padded size stays within the budget.
 
     The shared tokens take no time but, as keys and values, memory: eight of them count as one.
     """
     batch: list[Encoded] = []
-    for prompt in prompts:
-        if batch and (len(batch) + 1) * (len(prompt.input_ids) - shared + shared // 8) > tokens:
+    for prompt in sorted(prompts, key=lambda p: len(p.input_ids)):
+        if batch and (len(batch) + 1) * (len(prompt.input_ids) - shared + shared // 8 + new_tokens) > tokens:
             yield batch
             batch = []
         batch.append(prompt)
@@ -82,8 +88,9 @@ class LocalLabeler(Labeler):
     """Labels with a causal language model loaded by transformers.
 
     A document's label distribution is the softmax over the exact log-probabilities of the complete label
-    strings as replies to its prompt. Every process loads its own copy of the model; Lightning neither moves
-    nor broadcasts it. A gated model needs `HF_TOKEN` in the environment.
+    strings as replies to its prompt. With `task.prompt.chain_of_thought` the model writes its reasoning first, always
+    going on with the most probable token, and the labels are replies to a second turn. Every process loads its own
+    copy of the model; Lightning neither moves nor broadcasts it. A gated model needs `HF_TOKEN` in the environment.
 
     Args:
         model: Hub id or folder of a causal language model with a chat template; `tiny-mistral` is the bundled one.
@@ -112,6 +119,7 @@ class LocalLabeler(Labeler):
         self.tokens_per_batch = tokens_per_batch
         self._encoder: PromptEncoder | None = None
         self._scorer: LabelScorer | None = None
+        self._reasoner: Reasoner | None = None
 
     def source_fingerprint(self) -> dict[str, Any]:
         """Returns model, revision and dtype."""
@@ -147,6 +155,8 @@ class LocalLabeler(Labeler):
         limit = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
         self._encoder = PromptEncoder(tokenizer, self.task, limit)
         self._scorer = LabelScorer(llm, self._encoder.labels)
+        if self.task.prompt.chain_of_thought:
+            self._reasoner = Reasoner(llm, tokenizer, self.task.prompt.rationale_tokens)
 
     def _weights_dtype(self, device: torch.device) -> torch.dtype:
         on_gpu = device.type != "cpu" or (self.device_map is not None and torch.cuda.is_available())
@@ -163,9 +173,12 @@ class LocalLabeler(Labeler):
     def predict_dataloader(self) -> DataLoader[PromptBatch]:
         """Returns batches of prompts for the documents that this process has to label."""
         assert self._encoder is not None
-        budget = self.tokens_per_batch or (1024 if self.llm.device.type == "cpu" else 16384)
-        batches = PromptBatches(self.my_share(), self._encoder, budget)
+        new_tokens = self._reasoner.max_tokens if self._reasoner is not None else 0
+        batches = PromptBatches(self.my_share(), self._encoder, self._budget(), new_tokens)
         return DataLoader(batches, batch_size=None, collate_fn=_unchanged)  # type: ignore[arg-type]
+
+    def _budget(self) -> int:
+        return self.tokens_per_batch or (1024 if self.llm.device.type == "cpu" else 16384)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401
         """Leaves the batch alone: it holds no tensors."""
@@ -176,19 +189,40 @@ class LocalLabeler(Labeler):
         rows = [LabelRow(prompt.id, error=prompt.error) for prompt in batch.errors]
         if not batch.prompts:
             return rows
+        return rows + (self._labeled(batch) if self._reasoner is None else self._reasoned(self._reasoner, batch))
+
+    def _reasoned(self, reasoner: Reasoner, batch: PromptBatch) -> list[LabelRow]:
+        """Has the model think about the documents of a batch, and labels them in a second turn."""
+        assert self._encoder is not None
+        thoughts = reasoner.reason([prompt.input_ids for prompt in batch.prompts], batch.shared)
+        rationales = [text.strip() for text in self._encoder.decode(thoughts)]
+        documents = [prompt.document for prompt in batch.prompts if prompt.document is not None]
+        answers = self._encoder.encode_answers(documents, rationales)
+        good = [answer for answer in answers if not answer.error]
+        # What the batches have in common, so that the scorer need not run it again for each.
+        shared = min(batch.shared, shared_length([answer.input_ids for answer in good]))
+        rows = {answer.id: LabelRow(answer.id, error=answer.error) for answer in answers if answer.error}
+        for prompts in _within_budget(good, shared, self._budget()):
+            rows |= {row.id: row for row in self._labeled(PromptBatch(prompts, [], shared))}
+        return [
+            replace(
+                rows[prompt.id],
+                rationale=rationale,
+                prompt_tokens=len(prompt.input_ids) + (rows[prompt.id].prompt_tokens or 0),
+                completion_tokens=len(thought),
+            )
+            for prompt, thought, rationale in zip(batch.prompts, thoughts, rationales, strict=True)
+        ]
+
+    def _labeled(self, batch: PromptBatch) -> list[LabelRow]:
         assert self._scorer is not None
         scores = self._scorer.score([p.input_ids for p in batch.prompts], batch.shared)
         logprobs = scores.double().cpu().numpy()
-        if not np.isfinite(logprobs).all():
-            bad = ~np.isfinite(logprobs).all(axis=1)
-            rows += [
-                LabelRow(p.id, error="the model's log-probabilities are not finite")
-                for p, b in zip(batch.prompts, bad, strict=True)
-                if b
-            ]
-            batch = PromptBatch([p for p, b in zip(batch.prompts, bad, strict=True) if not b], [])
-            logprobs = logprobs[~bad]
-        return rows + self._rows(batch.prompts, logprobs)
+        finite = np.isfinite(logprobs).all(axis=1)
+        good = [prompt for prompt, fine in zip(batch.prompts, finite, strict=True) if fine]
+        bad = [prompt for prompt, fine in zip(batch.prompts, finite, strict=True) if not fine]
+        errors = [LabelRow(prompt.id, error="the model's log-probabilities are not finite") for prompt in bad]
+        return errors + self._rows(good, logprobs[finite])
 
     def _rows(self, prompts: list[Encoded], logprobs: np.ndarray[Any, Any]) -> list[LabelRow]:
         if not prompts:

@@ -1,4 +1,4 @@
-"""Prompts: what the LLM is asked about a document, and how its label strings are tokenised."""
+"""Prompts: what the LLM is asked about a document."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -221,128 +221,3 @@ def neutralise_tags(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text)
     return _TAG.sub(r"\g<0> ", folded if _TAG.search(folded) else text)
-
-
-def control_strings(tokenizer: Any) -> list[str]:  # noqa: ANN401 - any transformers tokenizer
-    """Collects the strings by which a chat template or its tokenizer steers the model.
-
-    These are the tokenizer's added tokens and whatever looks like a tag in the template's own text (for
-    Mistral 7B, `[INST]` is plain text to the tokenizer, and an instruction boundary to the model).
-    """
-    marks = ["\x00user\x00", "\x00assistant\x00", "\x00again\x00"]
-    turns = [{"role": role, "content": mark} for role, mark in zip(["user", "assistant", "user"], marks, strict=True)]
-    frame = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    for mark in marks:
-        frame = frame.replace(mark, "\n")
-    tags = re.findall(r"\[/?[A-Za-z_]+\]|<[^<>\s]+>", frame)
-    added = [str(token) for token in (*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens)]
-    return sorted({c for c in (*tags, *added) if len(c.strip()) > 1}, key=lambda c: (-len(c), c))
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A tokenised prompt, or why there is none."""
-
-    id: str
-    input_ids: list[int]
-    error: str | None = None
-
-
-class PromptEncoder:
-    """Tokenises prompts and label strings through the model's own chat template.
-
-    Args:
-        tokenizer: A transformers tokenizer with a chat template.
-        task: The task.
-        max_tokens: The longest prompt, label included, that the model takes; longer ones become errors.
-
-    Attributes:
-        labels: The token ids of each label as a complete reply, in the order of the task's labels.
-
-    Raises:
-        InputError: When the tokenizer has no chat template or two labels have the same tokens.
-    """
-
-    def __init__(self, tokenizer: Any, task: Task, max_tokens: int) -> None:  # noqa: ANN401
-        if not getattr(tokenizer, "chat_template", None):
-            raise InputError(f"labeler.model: the tokenizer of {tokenizer.name_or_path} has no chat template")
-        self.tokenizer, self.task = tokenizer, task
-        self.control = control_strings(tokenizer)
-        self._choose = example_chooser(task)
-        self._takes_system = _takes_system(tokenizer)
-        self._special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-        probe = self._turns(Document("", "text", dict.fromkeys(task.columns.context, "x"), None))
-        if probe == self._turns(Document("", "another", dict.fromkeys(task.columns.context, "x"), None)):
-            raise InputError("task.prompt.template: found no {{ text }}, expected the document's text in the prompt")
-        self.labels, self._drop = self._label_ids(probe)
-        self._special_in_frame = self._count_special(self._tokenise([self._render(probe)])[0])
-        self._room = max_tokens - max(map(len, self.labels))
-
-    def encode(self, documents: Sequence[Document]) -> list[Encoded]:
-        """Tokenises the prompts of some documents; `input_ids` end where a label would begin."""
-        rendered = [self._render(self._turns(document)) for document in documents]
-        rows = self._tokenise(rendered)
-        return [self._checked(document.id, ids) for document, ids in zip(documents, rows, strict=True)]
-
-    def _turns(self, document: Document) -> list[Message]:
-        turns = messages(self.task, document, self.control, self._choose(document))
-        if self._takes_system:
-            return turns
-        return [{"role": "user", "content": "\n\n".join(turn["content"] for turn in turns)}]
-
-    def _checked(self, document_id: str, ids: list[int]) -> Encoded:
-        special, ids = self._count_special(ids), ids[: len(ids) - self._drop]
-        if len(ids) > self._room:
-            return Encoded(document_id, [], f"prompt of {len(ids)} tokens, the model takes {self._room}")
-        if special != self._special_in_frame:
-            return Encoded(document_id, [], "the text holds a control token that could not be neutralised")
-        return Encoded(document_id, ids)
-
-    def _render(self, turns: list[Message]) -> str:
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-
-    def _tokenise(self, rendered: list[str]) -> list[list[int]]:
-        rows: list[list[int]] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        return rows
-
-    def _count_special(self, ids: list[int]) -> int:
-        return sum(token in self._special for token in ids)
-
-    def _label_ids(self, probe: list[Message]) -> tuple[list[list[int]], int]:
-        prompt = self._render(probe)
-        replies = [self._reply(prompt, probe, reading) for reading in self.task.readings()]
-        prompt_ids, *rows = self._tokenise([prompt, *(prompt + reply for reply in replies)])
-        # A tokenizer may merge the prompt's last characters with the reply: score from where they part.
-        shared = min(_common_prefix(prompt_ids, row) for row in rows)
-        labels = [row[shared:] for row in rows]
-        for position, ids in enumerate(labels):
-            if not ids or ids in labels[:position]:
-                raise InputError(
-                    f"task.verbalizers: {self.task.readings()[position]!r} cannot be told from another label by "
-                    f"the tokenizer of {self.tokenizer.name_or_path}; expected distinct texts"
-                )
-        if any(a != b and b[: len(a)] == a for a in labels for b in labels):
-            # "agree" would count the mass of "agree strongly" too: the end of the reply tells them apart.
-            labels = [[*ids, self.tokenizer.eos_token_id] for ids in labels]
-        return labels, len(prompt_ids) - shared
-
-    def _reply(self, prompt: str, probe: list[Message], reading: str) -> str:
-        turns = [*probe, {"role": "assistant", "content": reading}]
-        full = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
-        if not full.startswith(prompt) or reading not in full[len(prompt) :]:
-            return reading  # a template that rewrites past turns
-        end = full.index(reading, len(prompt)) + len(reading)
-        return full[len(prompt) : end]
-
-
-def _takes_system(tokenizer: Any) -> bool:  # noqa: ANN401
-    """Tells whether the chat template shows system messages: some refuse them, some drop them silently."""
-    turns = [{"role": "system", "content": "\x00mark\x00"}, {"role": "user", "content": "x"}]
-    try:
-        return "\x00mark\x00" in str(tokenizer.apply_chat_template(turns, tokenize=False))
-    except jinja2.TemplateError:
-        return False
-
-
-def _common_prefix(a: list[int], b: list[int]) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

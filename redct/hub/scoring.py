@@ -1,35 +1,15 @@
 """Exact log-probabilities of complete label strings under a causal language model."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import Cache, DynamicCache, PreTrainedModel
 
-FEWEST_SHARED = 16  # fewer tokens are run again sooner than their cache is handled
-
-
-def left_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pads token ids on the left, so that every prompt ends in the last column.
-
-    Args:
-        rows: Token ids of B prompts, none of them empty.
-        device: Where the tensors shall lie.
-
-    Returns:
-        Token ids and attention mask, both (B, T) int64.
-    """
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for row, tokens in enumerate(rows):
-        ids[row, width - len(tokens) :] = torch.tensor(tokens)
-        mask[row, width - len(tokens) :] = 1
-    return ids.to(device), mask.to(device)
+from redct.hub.attention import grouped_on_cpu
+from redct.hub.prefix import SharedPrefix, left_pad
 
 
 class LabelScorer:
@@ -47,14 +27,12 @@ class LabelScorer:
     def __init__(self, model: PreTrainedModel, labels: Sequence[Sequence[int]]) -> None:
         self.model, self.labels = model, labels
         self._paths = _paths(labels)
-        self._shared: list[int] = []
-        self._states: list[tuple[Any, Any]] = []  # keys and values of the shared tokens, a pair a layer
+        self._more = max(map(len, labels))
+        self._prefix = SharedPrefix(model)
         self._last_mlp = _last_mlp(model)
-        config = model.config.get_text_config()
-        # The state of a recurrent layer cannot be lent; a sliding window would be measured over the padding between
-        # the shared tokens and a row's own.
-        lendable = all(isinstance(layer, DynamicLayer) for layer in DynamicCache(config=config).layers)
-        self._longest = (getattr(config, "sliding_window", None) or sys.maxsize) if lendable else 0
+        # glibc gives freed memory back beyond a bound that rises with the largest block freed, 32 MiB at most. Left
+        # low, every layer's activations are faulted in again: up to a sixth of the time on a CPU.
+        torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Sequence[int]], shared: int = 0) -> Tensor:
@@ -67,16 +45,17 @@ class LabelScorer:
         Returns:
             (B, K) float32: for each label the sum over its tokens of log p(token | prompt, earlier tokens).
         """
-        with torch.autocast(self.model.device.type, enabled=False):  # the trainer's precision is for training
-            lend = shared >= FEWEST_SHARED and max(map(len, prompts)) + max(map(len, self.labels)) <= self._longest
-            start, cache = (shared, self._lend(list(prompts[0][:shared]), len(prompts))) if lend else (0, None)
-            if cache is None and self._paths:
+        # The trainer's precision is for training.
+        with torch.autocast(self.model.device.type, enabled=False), grouped_on_cpu(self.model):
+            cache = self._prefix.lend(prompts, shared, self._more)
+            start = shared if cache is not None else 0
+            if cache is None and self._paths and self._prefix.has_states:
                 cache = DynamicCache()
             ids, mask = left_pad([prompt[start:] for prompt in prompts], self.model.device)
             positions = start + (mask.cumsum(-1) - 1).clamp(min=0)
             mask = torch.cat([mask.new_ones(len(prompts), start), mask], dim=1)
             with _at_last_position(self._last_mlp):
-                out = self.model(
+                out: Any = self.model(
                     input_ids=ids,
                     attention_mask=mask,
                     position_ids=positions,
@@ -86,54 +65,59 @@ class LabelScorer:
                 )
             first = out.logits[:, -1].float().log_softmax(-1)
             scores = torch.stack([first[:, label[0]] for label in self.labels], dim=1)
-            if self._paths:
-                assert cache is not None
-                _add_later_tokens(self.model, mask, cache, self._paths, self.labels, scores)
+            for path in self._paths:
+                self._add_later_tokens(path, ids, mask, cache, scores)
         return scores
 
-    def _lend(self, shared: list[int], rows: int) -> DynamicCache:
-        """Returns a cache that holds the shared tokens for some rows."""
-        if shared != self._shared:
-            cache = DynamicCache()
-            self.model(
-                input_ids=torch.tensor([shared], device=self.model.device),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            self._states = [(layer.keys, layer.values) for layer in cache.layers if isinstance(layer, DynamicLayer)]
-            self._shared = shared
-        # Views: the states are copied once, when the model appends to them, and not twice.
-        return DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in self._states])
-
-
-def shared_length(prompts: Sequence[list[int]]) -> int:
-    """Returns how many tokens all prompts begin with, leaving each at least one of its own."""
-    if not prompts:
-        return 0
-    first, last = min(prompts), max(prompts)  # in the order of lists, these two differ the earliest
-    limit = min(map(len, prompts)) - 1
-    return next((i for i in range(limit) if first[i] != last[i]), max(limit, 0))
+    def _add_later_tokens(
+        self, path: tuple[int, ...], ids: Tensor, mask: Tensor, cache: Cache | None, scores: Tensor
+    ) -> None:
+        """Adds to the scores of the labels that go along a path what their tokens after the first contribute."""
+        tokens = torch.tensor([path], device=ids.device).expand(len(ids), -1)
+        if cache is None:  # nothing to go on from: the prompts are run again
+            tokens = torch.cat([ids, tokens], dim=1)
+        mask = torch.cat([mask, mask.new_ones(len(ids), len(path))], dim=1)
+        out: Any = self.model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :],
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=len(path),
+        )
+        if cache is not None:
+            cache.crop(-len(path))
+        following = out.logits.float().log_softmax(-1)
+        for k, label in enumerate(self.labels):
+            if len(label) > 1 and tuple(label[:-1]) == path[: len(label) - 1]:
+                for step, token in enumerate(label[1:]):
+                    scores[:, k] += following[:, step, token]
 
 
 def _last_mlp(model: PreTrainedModel) -> torch.nn.Module | None:
     """Returns the feed-forward block of the last layer, where the model can run it at the last position alone.
 
     Nothing after it looks at other positions, and its output is added to a residual, to which one position
-    broadcasts. Whether that holds for an architecture is tried out.
+    broadcasts. Whether that holds for an architecture is tried out, with its last layer only to save time.
     """
-    layers = getattr(model.base_model, "layers", None)
-    block = getattr(layers[-1], "mlp", None) if layers is not None and len(layers) else None
+    base: Any = model.base_model
+    layers = getattr(base, "layers", None)
+    if not isinstance(layers, torch.nn.ModuleList) or not len(layers):
+        return None
+    block = getattr(layers[-1], "mlp", None)
     if not isinstance(block, torch.nn.Module):
         return None
     trial = torch.arange(6, device=model.device).view(2, 3) % model.config.get_text_config().vocab_size
-    with torch.inference_mode():
-        whole = model(input_ids=trial, use_cache=False, logits_to_keep=1).logits
-        try:
+    try:
+        base.layers = layers[-1:]
+        with torch.inference_mode():
+            whole = base(input_ids=trial, use_cache=False).last_hidden_state[:, -1]
             with _at_last_position(block):
-                alone = model(input_ids=trial, use_cache=False, logits_to_keep=1).logits
-        except (RuntimeError, TypeError, ValueError, AttributeError):
-            return None
+                alone = base(input_ids=trial, use_cache=False).last_hidden_state[:, -1]
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
+        return None
+    finally:
+        base.layers = layers
     return block if torch.allclose(whole, alone, rtol=1e-2, atol=1e-2 * float(whole.abs().max())) else None
 
 
@@ -147,32 +131,6 @@ def _at_last_position(block: torch.nn.Module | None) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _add_later_tokens(
-    model: PreTrainedModel,
-    mask: Tensor,
-    cache: DynamicCache,
-    paths: Sequence[tuple[int, ...]],
-    labels: Sequence[Sequence[int]],
-    scores: Tensor,
-) -> None:
-    for path in paths:
-        length = len(path)
-        steps = torch.arange(length, device=mask.device)
-        out = model(
-            input_ids=torch.tensor([path], device=mask.device).expand(len(mask), -1),
-            attention_mask=torch.cat([mask, mask.new_ones(len(mask), length)], dim=1),
-            position_ids=mask.sum(-1, keepdim=True) + steps,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache.crop(-length)
-        following = out.logits.float().log_softmax(-1)
-        for k, label in enumerate(labels):
-            if len(label) > 1 and tuple(label[:-1]) == path[: len(label) - 1]:
-                for step, token in enumerate(label[1:]):
-                    scores[:, k] += following[:, step, token]
 
 
 def _paths(labels: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

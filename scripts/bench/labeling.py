@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from redct.assets import resolve_model
 from redct.documents import read_documents
+from redct.hub.encoding import PromptEncoder
 from redct.hub.local import PromptBatches
-from redct.hub.prompts import PromptEncoder, messages
+from redct.hub.prompts import messages
 from redct.hub.scoring import LabelScorer
 from redct.task import load_task
 

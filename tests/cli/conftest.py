@@ -71,3 +71,12 @@ def study(tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+@pytest.fixture
+def local_study(study: Path, tiny_llm: Path) -> Path:
+    """The study, labeled by a local model."""
+    content = yaml.safe_load(study.read_text())
+    content["labeler"] = {"class_path": "redct.hub.LocalLabeler", "init_args": {"model": str(tiny_llm)}}
+    study.write_text(yaml.safe_dump(content))
+    return study

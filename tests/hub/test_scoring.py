@@ -3,11 +3,9 @@ import copy
 import pytest
 import torch
 from conftest import random_mistral
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from redct.hub import scoring
-from redct.hub.scoring import LabelScorer, shared_length
+from redct.hub.scoring import LabelScorer
 
 PROMPTS = [[5, 9, 11, 4], [7], [8, 8, 3, 19, 25, 31, 2], [40, 41]]
 PREFIX = [int(token) for token in torch.randint(1, 60, (40,), generator=torch.Generator().manual_seed(3))]
@@ -51,7 +49,33 @@ def test_sliding_windows(window) -> None:
     scorer = LabelScorer(model, LABELS["trie"])
     expected = brute_force(model, prompts, LABELS["trie"])
     torch.testing.assert_close(scorer.score(prompts, 40), expected, atol=1e-4, rtol=0)
-    assert bool(scorer._states) == (window == 60)
+    assert bool(scorer._prefix._layers) == (window == 60)
+
+
+BASE = {"vocab_size": 64, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "initializer_range": 0.2}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "pad_token_id": 0}
+ARCHITECTURES = {  # what is lent, and whether the last layer runs at the last position only
+    "qwen3": (HEADS, True, True),
+    "mixtral": ({**HEADS, "num_local_experts": 4}, True, True),
+    "gemma3_text": ({**HEADS, "sliding_window": 16}, False, True),  # a part of the layers with a window
+    "falcon": ({"num_attention_heads": 4, "pad_token_id": 0}, True, False),  # an attention of its own
+    "mamba2": ({"num_heads": 8, "head_dim": 16, "n_groups": 1, "pad_token_id": 0}, False, False),  # recurrent
+}
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_architectures(kind) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    options, lent, at_last = ARCHITECTURES[kind]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **BASE, **options)).eval()
+    scorer = LabelScorer(model, LABELS["trie"])
+    prompts = [PREFIX + prompt for prompt in PROMPTS]
+    expected = brute_force(model, prompts, LABELS["trie"])
+    for shared in (0, 40):
+        torch.testing.assert_close(scorer.score(prompts, shared), expected, atol=1e-4, rtol=0)
+    assert (bool(scorer._prefix._layers), scorer._last_mlp is not None) == (lent, at_last)
 
 
 def test_the_last_layer_runs_at_the_last_position_only() -> None:
@@ -87,12 +111,3 @@ def test_does_not_depend_on_the_batch() -> None:
 def test_distribution_sums_to_one_over_a_complete_vocabulary() -> None:
     scorer = LabelScorer(random_mistral(16), [[token] for token in range(16)])
     torch.testing.assert_close(scorer.score([[3, 4]]).exp().sum(), torch.tensor(1.0))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), max_size=6))
-def test_shared_length_by_brute_force(prompts) -> None:
-    expected = 0
-    while prompts and all(len(p) > expected + 1 and p[expected] == prompts[0][expected] for p in prompts):
-        expected += 1
-    assert shared_length(prompts) == expected
