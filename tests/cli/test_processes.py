@@ -53,7 +53,7 @@ from redct.cli.main import main
 from redct.hub.store import LabelStore
 
 score = redct.hub.local.LabelScorer.score
-redct.hub.writer.LabelWriter.__init__.__defaults__ = (8, 20.0)
+redct.hub.writer.LabelWriter.__init__.__defaults__ = (8, 20.0, dict)
 random, store, parts, stored = random.Random(7), LabelStore("runs/study/labels"), {}, []
 for number in range(20):
     reading, writing = os.pipe()
