@@ -99,7 +99,7 @@ class LocalLabeler(Labeler):
         trust_remote_code: Whether to run Python code that comes with the model.
         device_map: auto spreads one model over all GPUs; needs --trainer.devices 1.
         tokens_per_batch: Most tokens in a batch, padding included, what all prompts begin with excluded; by default
-            16384 on a GPU and 1024 on a CPU.
+            16384 on a GPU and 2048 on a CPU.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class LocalLabeler(Labeler):
         return DataLoader(batches, batch_size=None, collate_fn=_unchanged)  # type: ignore[arg-type]
 
     def _budget(self) -> int:
-        return self.tokens_per_batch or (1024 if self.llm.device.type == "cpu" else 16384)
+        return self.tokens_per_batch or (2048 if self.llm.device.type == "cpu" else 16384)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ANN401
         """Leaves the batch alone: it holds no tensors."""

@@ -114,7 +114,7 @@ class _LentLayer(DynamicLayer):
         """Begins anew with some rows of up to so many tokens."""
         held, _, room, _ = self._room[0].shape
         if rows > held or length > room:
-            self._room = self._shared  # frees the old room before the new one is made
+            self.keys, self.values = self._room = self._shared  # frees the old room before the new one is made
             self._room = _with_room(self._shared[0], rows, length), _with_room(self._shared[1], rows, length)
         self._show(rows, self._shared[0].shape[2])
 

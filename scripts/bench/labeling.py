@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny-mistral")
     parser.add_argument("--documents", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens_per_batch", type=int, default=1024)
+    parser.add_argument("--tokens_per_batch", type=int, default=2048)
     options = parser.parse_args()
     task = load_task(options.task)
     documents = [d for file in options.files for d in read_documents(file, task).documents][: options.documents]

@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=sorted(SHAPES))
     parser.add_argument("--documents", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tokens_per_batch", type=int, default=1024)
+    parser.add_argument("--tokens_per_batch", type=int, default=2048)
     options = parser.parse_args()
     for size in options.sizes:
         model = build(size)

@@ -134,3 +134,13 @@ def test_a_second_turn_that_does_not_fit_is_an_error_with_its_rationale(tiny_llm
     rows = labeler.predict_step(batch, 0)
     assert [row.error for row in rows] == ["too long", None, None]
     assert all(row.rationale and row.completion_tokens for row in rows)
+
+
+def test_device_map_labels_alike(tiny_llm, tmp_path) -> None:
+    tables = []
+    for device_map in (None, "auto"):
+        labeler = LocalLabeler(str(tiny_llm), device_map=device_map)
+        labeler.assign(TASK, DOCUMENTS, LabelStore(tmp_path / str(device_map)))
+        trainer().predict(labeler, return_predictions=False)
+        tables.append(read_labels(tmp_path / str(device_map), TASK.labels).aligned([d.id for d in DOCUMENTS]))
+    np.testing.assert_allclose(tables[1].logprobs, tables[0].logprobs, rtol=0, atol=1e-5)
