@@ -333,7 +333,7 @@ def test_without_log_probabilities_auto_takes_samples_and_says_so(tmp_path) -> N
         n = len(server.bodies)
         label(labeler(server.url, samples=4), documents(30), tmp_path)  # it is known now
         assert len(server.bodies) == n + 10
-        with pytest.raises(InputError, match="labeler.distribution: the endpoint gives no log-probabilities"):
+        with pytest.raises(InputError, match=r"labeler\.distribution: the endpoint gives no log-probabilities"):
             label(labeler(server.url, distribution="logprobs"), documents(20), tmp_path / "other")
 
 
@@ -357,7 +357,7 @@ def test_labels_alike_are_answered_by_letter(tmp_path) -> None:
     task = Task(labels=["agree", "agree strongly", "disagree"])
     with OpenAILike(Chat(lambda p: {"B": 0.7, " b": 0.1, "A": 0.15, "C": 0.05})) as server:
         label(labeler(server.url), documents(5), tmp_path, task)
-        with pytest.raises(InputError, match="labeler.answer"):
+        with pytest.raises(InputError, match=r"labeler\.answer"):
             label(labeler(server.url, answer="label"), documents(5), tmp_path / "x", task)
         assert len(server.bodies) == 5
     for row in rows(tmp_path).values():

@@ -41,7 +41,9 @@ def test_the_server_labels_as_the_model_itself(llama_server, demo, tmp_path) -> 
     print("largest difference of a log-probability:", np.abs(local.logprobs - remote.logprobs).max())
     np.testing.assert_allclose(remote.logprobs, local.logprobs, rtol=0, atol=1e-2)
     assert (remote.label == local.label).all()
-    tokens = [{row["id"]: row["prompt_tokens"] for row in rows(tmp_path / name).values()} for name in ("local", "remote")]
+    tokens = [
+        {row["id"]: row["prompt_tokens"] for row in rows(tmp_path / name).values()} for name in ("local", "remote")
+    ]
     assert tokens[0] == tokens[1]
 
 

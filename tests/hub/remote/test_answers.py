@@ -125,8 +125,12 @@ def test_other_bodies_are_malformed(body) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["choices", "message", "content", "usage", "logprobs", "top_logprobs"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["choices", "message", "content", "usage", "logprobs", "top_logprobs"]), inner
+        )
+    ),
 )
 
 

@@ -16,20 +16,17 @@ def reply(text: str) -> Reply:
 
 
 def test_replies_come_back_from_the_files_of_all_processes(tmp_path) -> None:
-    async def fill(journal: Journal, rank: int) -> None:
-        await asyncio.gather(*(journal.add(f"d{n}", p, reply(f"{rank} {n} {p}")) for n in range(50) for p in "ab"))
+    folder = tmp_path / "a folder, with % and ?"
+    with Journal(folder, rank=1) as journal:
 
-    for rank in (0, 1):
-        with Journal(tmp_path / "a folder, with % and ?", rank) as journal:
-            asyncio.run(fill(journal, rank) if rank else _nothing())
-    with Journal(tmp_path / "a folder, with % and ?") as journal:
-        assert journal.find("d7") == {p: reply(f"1 7 {p}") for p in "ab"}
+        async def work() -> None:
+            await asyncio.gather(*(journal.add(f"d{n}", p, reply(f"{n} {p}")) for n in range(50) for p in "ab"))
+
+        asyncio.run(work())
+    with Journal(folder) as journal:
+        assert journal.find("d7") == {p: reply(f"7 {p}") for p in "ab"}
         assert journal.find("d50") == {}
-    assert usage_of(tmp_path / "a folder, with % and ?") == {"full": Usage(1000, 200, 100), "half": Usage()}
-
-
-async def _nothing() -> None:
-    pass
+    assert usage_of(folder) == {"full": Usage(1000, 200, 100), "half": Usage()}
 
 
 def test_what_is_written_survives_a_kill(tmp_path) -> None:
