@@ -109,6 +109,23 @@ PASSING = {
 }
 
 
+def test_faults_of_all_kinds_at_once_cost_no_document(proxy, tmp_path) -> None:
+    faults = [*PASSING.values()]
+    given = documents(4 * len(faults))
+    first = for_each_content("first")
+
+    def plan(request):
+        return faults[int(request.content.split()[-1]) % len(faults)] if first(request) else None
+
+    proxy.plan = plan
+    label(labeler(proxy.url, limits=QUICK), given, tmp_path)
+    found = rows(tmp_path)
+    check(found, given)
+    assert all(row["error"] is None and row["source"] == "logprobs" for row in found.values())
+    assert sum(asked(proxy).values()) <= 2.2 * len(given)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_a_fault_that_passes_costs_one_repetition(fault, proxy, tmp_path) -> None:
     given = documents(12)
