@@ -128,24 +128,27 @@ class RowStream:
 
         A wrong key is to cost one request, and what the endpoint can do is to be known before many ask.
         """
-        for document in left:
-            await self._ask(document, endpoint)
-            if endpoint.replies and self.questions.distribution != "auto":
-                self.journal.fact("distribution", self.questions.distribution)
+        while not (endpoint.replies and self.questions.distribution != "auto"):
+            if not await self._ask_next(left, endpoint):
                 return
+        self.journal.fact("distribution", self.questions.distribution)
 
     async def _ask_on(self, left: Iterator[Document], endpoint: Endpoint) -> None:
-        while self._going and (document := next(left, None)) is not None:
-            await self._ask(document, endpoint)
-            while self._going and self._done.qsize() > MOST_WAITING:
-                await asyncio.sleep(GATHER)
+        while await self._ask_next(left, endpoint):
+            pass
 
-    async def _ask(self, document: Document, endpoint: Endpoint) -> None:
+    async def _ask_next(self, left: Iterator[Document], endpoint: Endpoint) -> bool:
+        """Sees to the next document; False where there is none, or the run has to stop."""
+        if not self._going or (document := next(left, None)) is None:
+            return False
         try:
             row = await self._interview(document, endpoint)
         except DocumentError as error:
             row = LabelRow(document.id, error=str(error))
         self._done.put(row)
+        while self._going and self._done.qsize() > MOST_WAITING:
+            await asyncio.sleep(GATHER)
+        return True
 
     async def _interview(self, document: Document, endpoint: Endpoint) -> LabelRow:
         """Asks what there is to ask about a document, and returns its row."""
