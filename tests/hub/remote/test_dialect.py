@@ -1,3 +1,5 @@
+from itertools import takewhile
+
 import pytest
 
 from redct.errors import InputError
@@ -56,6 +58,13 @@ def test_a_rejected_document_changes_nothing() -> None:
     for complaint in ("context length exceeded", "'n', 'temperature' and 'max_completion_tokens'"):
         assert not subject.learn(body, complaint)
     assert subject.body(request) == body
+
+
+def test_fields_of_the_user_are_never_adapted_without_end() -> None:
+    subject, request = dialect(max_tokens=500, top_logprobs=20, n=2), Request("label", TURNS, "logprobs", 8)
+    for complaint in ("use 'max_completion_tokens'", "'top_logprobs' must be at most 5", "'n' is unknown"):
+        learned = (subject.learn(subject.body(request), complaint) for _ in range(9))
+        assert len(list(takewhile(bool, learned))) <= 3
 
 
 def test_the_most_tokens_a_request_may_take() -> None:
