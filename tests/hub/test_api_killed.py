@@ -72,6 +72,7 @@ def test_twenty_kills_lose_at_most_what_is_in_flight(tmp_path, monkeypatch) -> N
     print(f"20 kills, {worked} of them amid requests: {repeated} of {counts.total()} requests were repeated")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_documents_and_one_goes_on(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-toy")

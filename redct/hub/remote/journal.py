@@ -80,7 +80,7 @@ class Journal:
                     self._insert([row for row, _ in taken])
                     # Only what waits for the disk goes to the thread: each step there waits for Python's lock, too.
                     await asyncio.get_running_loop().run_in_executor(self._thread, self.connection.execute, "COMMIT")
-            except RedctError as error:
+            except Exception as error:  # whatever it is, whoever waits has to hear of it
                 for _, done in taken:
                     if not done.done():
                         done.set_exception(error)
