@@ -1,6 +1,7 @@
 """Labels documents with a language model behind an OpenAI-compatible endpoint."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -99,6 +100,8 @@ class ApiLabeler(Labeler):
             if value < 1:
                 raise InputError(f"labeler.{option}: found {value}, expected at least 1")
         base_url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
+        if not re.match("https?://.", base_url):
+            raise InputError(f"labeler.base_url: found {base_url!r}, expected http:// or https://, host and path")
         self.address = Address(model, base_url, api_key_env, headers or {}, query or {}, body or {})
         self.distribution, self.answer, self.samples = distribution, answer, samples
         self.top_logprobs, self.limits = top_logprobs, limits or Limits()

@@ -72,6 +72,7 @@ def test_twenty_kills_lose_at_most_what_is_in_flight(tmp_path, monkeypatch) -> N
     print(f"20 kills, {worked} of them amid requests: {repeated} of {counts.total()} requests were repeated")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_documents_and_one_goes_on(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-toy")
@@ -84,16 +85,17 @@ def test_two_processes_share_the_documents_and_one_goes_on(tmp_path, monkeypatch
         study = {"task": "task.yaml", "data": {"train": "train.csv"}}
         study["labeler"] = {"class_path": "redct.hub.ApiLabeler", "init_args": options}
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+        quiet = {"capture_output": True, "text": True, "timeout": 120}
         command = [sys.executable, "-m", "redct", "predict", "--config", "study.yaml", "--trainer.accelerator", "cpu"]
         two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--max_cost", "4.5"]
-        ended = subprocess.run([*command, *two], capture_output=True, text=True, timeout=120)
+        ended = subprocess.run([*command, *two], check=False, **quiet)
         assert ended.returncode != 0
         assert "--max_cost" in ended.stderr
         folder = tmp_path / "runs" / "study" / "labels"
         assert len(list(folder.glob("journal-*.sqlite"))) == 2
         spent = sum(usage.prompt + usage.completion for usage in usage_of(folder).values()) * 1000 / 1e6
         assert 3.5 < spent <= 4.5
-        one = subprocess.run([*command, "--trainer.devices", "1"], capture_output=True, text=True, timeout=120)
+        one = subprocess.run([*command, "--trainer.devices", "1"], check=False, **quiet)
         assert one.returncode == 0, one.stderr
         counts = Counter(text_of(body) for body in server.bodies)
     assert sorted(rows(folder)) == sorted(f"d{n}" for n in range(200))

@@ -56,12 +56,12 @@ class Dialect:
     def learn(self, body: dict[str, Any], complaint: str) -> bool:
         """Adapts to a rejected request; returns whether another attempt makes sense."""
         doubtful = body.keys() - self._works - self.left_out
-        if "max_tokens" in doubtful and "max_completion_tokens" in complaint:
+        if self.length_name in doubtful and self.length_name == "max_tokens" and "max_completion_tokens" in complaint:
             self.length_name = "max_completion_tokens"
             return True
         bound = re.search(r"logprobs.*?(?:<=|equal to|at most|max|\[0, ?)\D{0,20}(\d+)", complaint)
-        if bound and 0 < int(bound[1]) < body.get("top_logprobs", 0):
-            self.top_logprobs = min(self.top_logprobs, int(bound[1]))
+        if bound and "top_logprobs" in body and 0 < int(bound[1]) < self.top_logprobs:
+            self.top_logprobs = int(bound[1])
             return True
         for name in ("logprobs", "top_logprobs", "response_format", "temperature", "n"):
             if name in doubtful and re.search(rf"['\"`]{name}['\"`]", complaint):

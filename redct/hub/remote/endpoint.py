@@ -20,6 +20,7 @@ NOT_NOW = {408, 409, 425}  # statuses below 500 that a repetition may help
 WORDING = {400, 422}  # statuses by which endpoints reject fields that they do not know
 BYTES_PER_TOKEN = 3.0  # English has more, other languages fewer; only for the limit of tokens a minute
 FIRST_RETRIES = 2  # before any reply: an endpoint that is not there should be named soon
+FIRST_AGAIN = 4  # attempts in which a request goes before others; one that is refused for good is not to hold them up
 CONNECTIONS = 16  # of a client: for each request, it looks at all that it has
 PROBE = Request("probe", [{"role": "user", "content": "Say yes."}], "text", 8)
 Failed = (openai.APIError, MalformedReplyError, TimeoutError)
@@ -82,10 +83,10 @@ class Endpoint:
             attempts += 1
             replies, body = self.replies, self.dialect.body(request)
             try:
-                return await self._once(request, body, again=attempts > 1)
-            except openai.RateLimitError:
-                continue  # the pace knows
+                return await self._once(request, body, again=1 < attempts <= FIRST_AGAIN)
             except Failed as error:
+                if _is_pace(error):
+                    continue
                 if not _may_pass(error):
                     if self._learns(error, body):
                         continue
@@ -112,7 +113,8 @@ class Endpoint:
                     content = await self._post(body)
                 reply = read_reply(content)
             except openai.RateLimitError as error:
-                self._slow_down(error, round_)
+                if _is_pace(error):
+                    self._slow_down(error, round_)
                 raise
             except openai.APIStatusError as error:
                 # Once replies have come, some endpoints answer 403 to a document that they do not like.
@@ -184,10 +186,8 @@ class Endpoint:
                     reply = await self._once(PROBE, body, again=True)
                     if self.on_probe is not None:
                         await self.on_probe(reply)
-                except openai.RateLimitError:
-                    continue
                 except Failed as failed:
-                    if self._learns(failed, body):
+                    if _is_pace(failed) or self._learns(failed, body):
                         continue
                     if not self.replies or not _may_pass(failed):
                         raise self.failure(_reason(error)) from error
@@ -202,6 +202,11 @@ class Endpoint:
             f"{self.address.base_url}, model {self.address.model!r}: {what}; all replies are kept, the same command "
             "goes on"
         )
+
+
+def _is_pace(error: Exception) -> bool:
+    """Tells whether an endpoint only wants to be asked more slowly; some requests are too large at any pace."""
+    return isinstance(error, openai.RateLimitError) and "too large" not in _complaint(error).lower()
 
 
 def _may_pass(error: Exception) -> bool:

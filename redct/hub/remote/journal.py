@@ -76,9 +76,11 @@ class Journal:
         while self._waiting:
             taken, self._waiting = self._waiting, []
             try:
-                rows = [row for row, _ in taken]
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, rows)
-            except RedctError as error:
+                with self._failing():
+                    self._insert([row for row, _ in taken])
+                    # Only what waits for the disk goes to the thread: each step there waits for Python's lock, too.
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self.connection.execute, "COMMIT")
+            except Exception as error:  # whatever it is, whoever waits has to hear of it
                 for _, done in taken:
                     if not done.done():
                         done.set_exception(error)
@@ -94,19 +96,20 @@ class Journal:
 
     def insert(self, rows: list[Row]) -> None:
         """Writes replies in one transaction."""
-        self._insert(rows)
+        with self._failing():
+            self._insert(rows)
+            self.connection.execute("COMMIT")
         self._empty = False
 
     def _insert(self, rows: list[Row]) -> None:
-        with self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self.connection.execute("BEGIN")
+        self.connection.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _failing(self) -> Iterator[None]:
+        """Undoes what could not be written, and says so."""
         try:
-            self.connection.execute("BEGIN")
-            yield self.connection
-            self.connection.execute("COMMIT")
+            yield
         except BaseException as error:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
@@ -117,8 +120,8 @@ class Journal:
     def fact(self, name: str, value: str | None = None) -> str | None:
         """Returns what was noted under a name; notes the value first where there is none yet."""
         if value is not None:
-            with self._transaction() as connection:
-                connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+            with self._failing():
+                self.connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
         query = "SELECT value FROM facts WHERE name = ?"
         found = next((row for c in self._readers if (row := c.execute(query, (name,)).fetchone())), None)
         return None if found is None else str(found[0])

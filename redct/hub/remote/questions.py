@@ -120,32 +120,32 @@ class Questions:
         if self.distribution == "stated":
             return (yield from self._stated(document, turns, usage))
         if self.distribution in ("auto", "logprobs"):
-            row = yield from self._logprobs(document, turns, usage)
+            row, usage = yield from self._logprobs(document, turns, usage)
             if row is not None:
                 return row
         return (yield from self._sampled(document, turns, usage))
 
     def _logprobs(
         self, document: Document, turns: list[Message], usage: Usage
-    ) -> Generator[Request, Reply, LabelRow | None]:
-        """Returns the row from log-probabilities; None where the endpoint turns out to give none."""
+    ) -> Generator[Request, Reply, tuple[LabelRow | None, Usage]]:
+        """Returns the row from log-probabilities, None where the endpoint turns out to give none; and the usage."""
         trouble: str | None = None
         for attempt in range(TRIES):
             reply = yield Request(_again("label", attempt), turns, "logprobs", LABEL_TOKENS)
             usage += reply.usage
             trouble = _trouble(reply)
             if trouble and not _is_malformed(trouble):
-                return _failed(document, trouble, usage)
+                return _failed(document, trouble, usage), usage
             if reply.alternatives:
                 self.distribution, self._seen_logprobs = "logprobs", True
                 found = label_logprobs(reply.alternatives, self.answers)
-                return self._row(document, found, "logprobs", reply.texts[0], usage)
+                return self._row(document, found, "logprobs", reply.texts[0], usage), usage
         if trouble or self._seen_logprobs:
-            return _failed(document, trouble or "malformed: the reply has no log-probabilities", usage)
+            return _failed(document, trouble or "malformed: the reply has no log-probabilities", usage), usage
         if self.distribution == "logprobs":
             raise InputError(_NO_LOGPROBS)
         self.distribution = "samples"
-        return None
+        return None, usage
 
     def _sampled(self, document: Document, turns: list[Message], usage: Usage) -> Interview:
         texts: list[str] = []

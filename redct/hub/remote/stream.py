@@ -43,6 +43,7 @@ class RowStream:
         self._open_endpoint, self.budget = open_endpoint, budget
         self._done: queue.Queue[LabelRow | None] = queue.Queue()
         self._failure: BaseException | None = None
+        self._ended = threading.Event()
         self._left = False  # whoever iterated has left
 
     def __iter__(self) -> Iterator[list[LabelRow]]:
@@ -68,18 +69,11 @@ class RowStream:
 
     def _gather(self) -> tuple[list[LabelRow], bool]:
         """Returns the rows of a moment, and whether more may come."""
-        rows: list[LabelRow] = []
-        until = float("inf")
-        while len(rows) < FULL:
-            try:
-                row = self._done.get(timeout=None if until == float("inf") else max(until - time.monotonic(), 0.001))
-            except queue.Empty:
-                break
-            if row is None:
-                return rows, False
-            rows.append(row)
-            until = min(until, time.monotonic() + GATHER)
-        return rows, True
+        rows = [self._done.get()]
+        self._ended.wait(GATHER)  # and not for row after row, which would wake this thread as often
+        while len(rows) < FULL and not self._done.empty():
+            rows.append(self._done.get())
+        return [row for row in rows if row is not None], None not in rows
 
     def _run(self) -> None:
         try:
@@ -88,6 +82,7 @@ class RowStream:
             self._failure = error
         finally:
             self._done.put(None)
+            self._ended.set()
 
     async def _work(self) -> None:
         endpoint = self._open_endpoint()
@@ -128,24 +123,27 @@ class RowStream:
 
         A wrong key is to cost one request, and what the endpoint can do is to be known before many ask.
         """
-        for document in left:
-            await self._ask(document, endpoint)
-            if endpoint.replies and self.questions.distribution != "auto":
-                self.journal.fact("distribution", self.questions.distribution)
+        while not (endpoint.replies and self.questions.distribution != "auto"):
+            if not await self._ask_next(left, endpoint):
                 return
+        self.journal.fact("distribution", self.questions.distribution)
 
     async def _ask_on(self, left: Iterator[Document], endpoint: Endpoint) -> None:
-        while self._going and (document := next(left, None)) is not None:
-            await self._ask(document, endpoint)
-            while self._going and self._done.qsize() > MOST_WAITING:
-                await asyncio.sleep(GATHER)
+        while await self._ask_next(left, endpoint):
+            pass
 
-    async def _ask(self, document: Document, endpoint: Endpoint) -> None:
+    async def _ask_next(self, left: Iterator[Document], endpoint: Endpoint) -> bool:
+        """Sees to the next document; False where there is none, or the run has to stop."""
+        if not self._going or (document := next(left, None)) is None:
+            return False
         try:
             row = await self._interview(document, endpoint)
         except DocumentError as error:
             row = LabelRow(document.id, error=str(error))
         self._done.put(row)
+        while self._going and self._done.qsize() > MOST_WAITING:
+            await asyncio.sleep(GATHER)
+        return True
 
     async def _interview(self, document: Document, endpoint: Endpoint) -> LabelRow:
         """Asks what there is to ask about a document, and returns its row."""

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from tokenizers import Tokenizer
+
+from redct.assets import resolve_model
 from redct.errors import InputError
 from redct.hub.prompts import Message
 
@@ -40,21 +43,21 @@ def token_counter(model: str, tokenizer: str | None) -> TokenCounter:
     Raises:
         InputError: When a tokenizer is named that cannot be loaded.
     """
-    count = _of_transformers(tokenizer) if tokenizer is not None else _of_tiktoken(model)
+    count = _of_tokenizers(tokenizer) if tokenizer is not None else _of_tiktoken(model)
     if count is None:
         return TokenCounter(_estimate, exact=False)
     return TokenCounter(lambda text: (count(text), count(text)), exact=True)
 
 
-def _of_transformers(name: str) -> Callable[[str], int]:
-    from transformers import AutoTokenizer  # noqa: PLC0415 - seconds to import, and seldom needed
-
+def _of_tokenizers(name: str) -> Callable[[str], int]:
+    path = Path(resolve_model(name))
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"labeler.tokenizer: cannot load {name!r}: {reason}") from error
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+        folder = path.is_dir()
+        tokenizer = Tokenizer.from_file(str(path / "tokenizer.json")) if folder else Tokenizer.from_pretrained(name)
+    except Exception as error:  # the library raises plain Exceptions
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"labeler.tokenizer: cannot load {name!r}: {reason}; expected a tokenizer.json") from error
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _of_tiktoken(model: str) -> Callable[[str], int] | None:

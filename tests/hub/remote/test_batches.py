@@ -146,7 +146,7 @@ def test_a_kill_at_any_step_buys_nothing_twice(moment, server, at_once, tmp_path
 
 
 def test_a_server_without_batches_is_named(tmp_path) -> None:
-    with OpenAILike(Chat(words)) as server, pytest.raises(RedctError, match="Batch API: .*404"):
+    with OpenAILike(Chat(words)) as server, pytest.raises(RedctError, match=r"Batch API: .*404"):
         run(server, tmp_path)
 
 
