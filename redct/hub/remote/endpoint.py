@@ -21,7 +21,7 @@ WORDING = {400, 422}  # statuses by which endpoints reject fields that they do n
 BYTES_PER_TOKEN = 3.0  # English has more, other languages fewer; only for the limit of tokens a minute
 FIRST_RETRIES = 2  # before any reply: an endpoint that is not there should be named soon
 FIRST_AGAIN = 4  # attempts in which a request goes before others; one that is refused for good is not to hold them up
-CONNECTIONS = 16  # of a client: for each request, it looks at all that it has
+CONNECTIONS = 8  # of a client: for each request, it looks at all that it has
 PROBE = Request("probe", [{"role": "user", "content": "Say yes."}], "text", 8)
 Failed = (openai.APIError, MalformedReplyError, TimeoutError)
 

@@ -16,6 +16,7 @@ from redct.hub.store import LabelRow
 
 GATHER = 0.2  # seconds: rows are handed on in batches, since each batch takes a round of Lightning's loop
 FULL = 1000  # rows that are handed on at once
+PER_WRITTEN = 16  # requests in flight for each that may be sent while an earlier reply is being written to the disk
 MOST_WAITING = 20_000  # rows that may wait before no more documents are taken
 GRACE = 10.0  # seconds that requests under way are given when the run has to stop
 
@@ -90,7 +91,9 @@ class RowStream:
         try:
             left = iter(self.documents)
             await self._attend([self._ask_first(left, endpoint)], endpoint)
-            await self._attend([self._ask_on(left, endpoint) for _ in range(endpoint.limits.in_flight)], endpoint)
+            in_flight = endpoint.limits.in_flight  # which the endpoint's pace keeps to
+            at_work = in_flight + in_flight // PER_WRITTEN
+            await self._attend([self._ask_on(left, endpoint) for _ in range(at_work)], endpoint)
         finally:
             await self.journal.flush()
             await endpoint.close()
