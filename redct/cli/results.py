@@ -1,5 +1,6 @@
 """What predict and test tell at their end."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,12 +26,22 @@ def show_labels(task: Task, documents: Documents, store: LabelStore) -> None:
     if summary.unlabeled:
         rows.append(["(no label)", str(summary.unlabeled), f"{summary.unlabeled / total:.1%}", "-", "-", "-"])
     show_table(f"{total:,} documents labeled", ["label", "documents", "share", "margin 25 %", "50 %", "75 %"], rows)
-    for message, count in store.errors().most_common(3):
-        print(f"{count:,} without label: {message}")
+    for line in _errors(store):
+        print(line)
     if known := int(summary.confusion.sum()):
         scores = evaluate_confusion(summary.confusion)
         show_scores(f"LLM labels against {known:,} gold labels, % [95 % interval]", {"LLM": scores})
     print(f"label store: {store.folder}")
+
+
+def _errors(store: LabelStore) -> list[str]:
+    """Returns a line for each of the most frequent kinds of errors, the part of their message before a colon."""
+    counts, examples = Counter[str](), dict[str, str]()
+    for message, count in store.errors().items():
+        kind = message.partition(":")[0]
+        counts[kind] += count
+        examples.setdefault(kind, message)
+    return [f"{count:,} without label, such as {examples[kind]}" for kind, count in counts.most_common(3)]
 
 
 def show_test(

@@ -204,6 +204,7 @@ class StudyCLI(LightningCLI):
         if self.trainer.is_global_zero and not self.flags.dry_run:
             show_labels(self.study.task, self.documents, self.study.store)
             labeling.show_usage(self.study.store)
+            self._say(self.labeler.notes() if self.labeler is not None else [])
 
     def before_fit(self) -> None:
         """Checks the labels before any weight is loaded."""

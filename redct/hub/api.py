@@ -25,6 +25,9 @@ from redct.hub.remote.tokens import token_counter
 from redct.hub.store import LabelRow
 from redct.sources import Source
 
+UNANIMOUS = 0.999  # a vote share that is 1 but for the floor of probabilities
+FEWEST_VOTED = 10  # documents, of which the easiest corpus has a doubtful one
+
 Field = str | bool | int | float | list[Any] | dict[str, Any] | None
 """A field of a request; with `Any`, a string that looks like JSON would be parsed."""
 
@@ -109,6 +112,7 @@ class ApiLabeler(Labeler):
         self.batch, self.batch_wait = batch, batch_wait
         self.tokenizer, self.price = tokenizer, price_of(model, prices)
         self.max_cost: float | None = None
+        self._voted = self._unanimous = 0
 
     @property
     def destination(self) -> str | None:
@@ -146,6 +150,10 @@ class ApiLabeler(Labeler):
 
     def predict_step(self, batch: list[LabelRow], batch_idx: int, dataloader_idx: int = 0) -> list[LabelRow]:
         """Returns the batch: its documents are labeled already."""
+        for row in batch:
+            if row.source == "samples" and row.probs is not None:
+                self._voted += 1
+                self._unanimous += max(row.probs) > UNANIMOUS
         return batch
 
     def ask(self) -> Iterator[list[LabelRow]]:
@@ -173,6 +181,15 @@ class ApiLabeler(Labeler):
     def facts(self) -> dict[str, Any]:
         """Returns what the replies of the study took: tokens and, where prices are known, US dollars."""
         return {"usage": summary(usage_of(self.store.folder), self.price)}
+
+    def notes(self) -> list[str]:
+        """Says so where all samples of all documents agree: then the endpoint does not sample."""
+        if self._unanimous < max(self._voted, FEWEST_VOTED):
+            return []
+        return [
+            f"the {self.samples} samples of each of {self._voted:,} documents all agree: the endpoint seems to ignore "
+            "`temperature`, and vote shares then say nothing of its doubts; see labeler.body and labeler.distribution"
+        ]
 
     def preview(self, documents: Sequence[Document]) -> list[str]:
         """Returns the prompts of some documents, for a reader."""

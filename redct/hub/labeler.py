@@ -147,6 +147,10 @@ class Labeler(L.LightningModule):
         """Returns what labeling took, for the store's manifest."""
         return {}
 
+    def notes(self) -> list[str]:
+        """Returns lines for the user about what this process has labeled."""
+        return []
+
     def configure_callbacks(self) -> Sequence[Callback]:
         """Adds the writer of the store to the trainer."""
         return [LabelWriter(self.store, facts=self.facts)]

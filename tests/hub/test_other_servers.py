@@ -18,6 +18,7 @@ LABELS = ["against", "for", "neutral"]
 
 
 def predict(folder: Path, labeler: str, *options: str) -> None:
+    folder.mkdir(exist_ok=True)
     corpus = folder / "few.csv"
     corpus.write_text("\n".join((DEMO / "test.csv").read_text().splitlines()[:25]) + "\n")
     words = ["--task", TASK, "--data.train", str(corpus), "--trainer.accelerator", "cpu", "--trainer.devices", "1"]
@@ -27,7 +28,7 @@ def predict(folder: Path, labeler: str, *options: str) -> None:
 
 
 @pytest.mark.slow
-def test_transformers_serve_gives_no_log_probabilities(tmp_path) -> None:
+def test_transformers_serve_gives_no_log_probabilities(tmp_path, capfd) -> None:
     pytest.importorskip("fastapi")
     command = [str(Path(sys.executable).with_name("transformers")), "serve", str(TINY_MISTRAL), "--device", "cpu"]
     with serving(command, tmp_path / "log") as url:
@@ -35,6 +36,9 @@ def test_transformers_serve_gives_no_log_probabilities(tmp_path) -> None:
         # It samples only where it is told so in its own words; its `n` is always 1.
         drawing = 'body={"generation_config": "{\\"do_sample\\": true, \\"eos_token_id\\": 2}"}'
         predict(tmp_path, "ApiLabeler", *address, "samples=6", "limits.in_flight=2", drawing)
+        assert "all agree" not in capfd.readouterr().out
+        predict(tmp_path / "greedy", "ApiLabeler", *address, "samples=2", "limits.in_flight=2")
+        assert "2 samples of each of 24 documents all agree" in capfd.readouterr().out
     rows = pq.read_table(sorted((tmp_path / "ApiLabeler/labels").glob("*.parquet"))).to_pylist()
     assert len(rows) == 24
     assert {row["source"] for row in rows if row["label"]} == {"samples"}
