@@ -4,7 +4,7 @@ A server in another process answers after a fixed time; the documents go the who
 Lightning's loop, label store. The ideal is the number of documents / requests in flight * latency. Start-up, the time
 until the labeler begins to ask, is paid once however long the run, and reported beside it.
 
-    PYTHONPATH=tests python scripts/bench/api_overhead.py --documents 6400
+    python scripts/bench/api_overhead.py --documents 6400
 """
 
 import argparse
@@ -26,6 +26,7 @@ from redct.hub.remote.pacing import Limits
 from redct.hub.store import LabelRow, LabelStore
 from redct.task import Task
 
+TESTS = Path(__file__).parents[2] / "tests"
 TEXT = "A post of the usual length, which says at some length what its author thinks of the matter at hand. " * 2
 
 
@@ -52,9 +53,12 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     os.environ["OPENAI_API_KEY"] = "sk-toy"
     command = [sys.executable, "-m", "servers.openai_like", "--latency", str(given.latency)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert server.stdout is not None
     base_url = server.stdout.readline().strip()
+    if not base_url:
+        sys.exit("the server did not start")
     try:
         for _ in range(given.repeats):
             report(given, *measure(given, base_url))
