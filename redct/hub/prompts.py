@@ -47,7 +47,8 @@ def messages(
         all prompts share stands in front.
 
     Raises:
-        InputError: When the task's own template cannot be rendered, or the layout `text_first` has more options than letters.
+        InputError: When the task's own template cannot be rendered, or the layout `text_first` has too many options
+            for letters.
     """
     control = list(control)
     return _conversation(task, document, lambda text: neutralise(text, control), examples, rationale)
