@@ -235,6 +235,16 @@ def test_what_concerns_all_stops_within_five_requests(fault, said, distribution,
     assert rows(tmp_path) == {}
 
 
+@pytest.mark.parametrize("distribution", ["auto", "logprobs"])
+def test_a_model_that_says_nothing_of_use_is_not_asked_about_all(distribution, proxy, tmp_path) -> None:
+    proxy.plan = lambda request: LASTING["malformed"]
+    with pytest.raises(
+        RedctError, match="none of the first 20 documents got a usable reply, the last one is malformed"
+    ):
+        label(labeler(proxy.url, distribution=distribution, limits=Limits(in_flight=8)), documents(500), tmp_path)
+    assert len(proxy.requests) <= 3 * (20 + 8)
+
+
 def test_a_quota_that_ends_in_the_middle_stops_and_goes_on_later(upstream, tmp_path) -> None:
     upstream.chat.quota = 60
     with FaultProxy(upstream.url, lambda request: delay(0.02)) as proxy:

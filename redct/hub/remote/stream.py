@@ -18,6 +18,7 @@ GATHER = 0.2  # seconds: rows are handed on in batches, since each batch takes a
 FULL = 1000  # rows that are handed on at once
 PER_WRITTEN = 16  # requests in flight for each that may be sent while an earlier reply is being written to the disk
 MOST_WAITING = 20_000  # rows that may wait before no more documents are taken
+MOST_USELESS = 20  # documents from the first on whose replies are of no use: then none will be
 GRACE = 10.0  # seconds that requests under way are given when the run has to stop
 
 
@@ -44,6 +45,7 @@ class RowStream:
         self._open_endpoint, self.budget = open_endpoint, budget
         self._done: queue.Queue[LabelRow | None] = queue.Queue()
         self._failure: BaseException | None = None
+        self._useless: int | None = 0  # documents without a usable reply; None once there was one
         self._ended = threading.Event()
         self._left = False  # whoever iterated has left
 
@@ -144,9 +146,26 @@ class RowStream:
         except DocumentError as error:
             row = LabelRow(document.id, error=str(error))
         self._done.put(row)
+        self._judge(row, endpoint)
         while self._going and self._done.qsize() > MOST_WAITING:
             await asyncio.sleep(GATHER)
         return True
+
+    def _judge(self, row: LabelRow, endpoint: Endpoint) -> None:
+        """Stops a run that buys nothing but replies of no use, such as those of a model that reasons until cut off.
+
+        Raises:
+            EndpointError: When no document from the first on has got a usable reply.
+        """
+        if self._useless is None or row.error is None or not row.error.startswith("malformed"):
+            self._useless = None
+            return
+        self._useless += 1
+        if self._useless == MOST_USELESS:
+            raise endpoint.failure(
+                f"none of the first {MOST_USELESS} documents got a usable reply, the last one is {row.error} (what "
+                "replies may hold is set by labeler.body, such as max_completion_tokens)"
+            )
 
     async def _interview(self, document: Document, endpoint: Endpoint) -> LabelRow:
         """Asks what there is to ask about a document, and returns its row."""
