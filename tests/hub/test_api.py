@@ -236,13 +236,17 @@ def test_what_concerns_all_stops_within_five_requests(fault, said, distribution,
 
 
 @pytest.mark.parametrize("distribution", ["auto", "logprobs"])
-def test_a_model_that_says_nothing_of_use_is_not_asked_about_all(distribution, proxy, tmp_path) -> None:
-    proxy.plan = lambda request: LASTING["malformed"]
-    with pytest.raises(
-        RedctError, match="none of the first 20 documents got a usable reply, the last one is malformed"
-    ):
-        label(labeler(proxy.url, distribution=distribution, limits=Limits(in_flight=8)), documents(500), tmp_path)
+@pytest.mark.parametrize("kind", ["malformed", "rejected", "unlabeled"])
+def test_an_endpoint_that_labels_nothing_is_not_asked_about_all(kind, distribution, proxy, tmp_path) -> None:
+    proxy.plan = lambda request: LASTING[kind] if "Text:" in request.content else None
+    options = {"distribution": distribution, "limits": Limits(in_flight=8)}
+    with pytest.raises(RedctError, match=f"none of the first 20 documents got a label, the last one: {kind}: "):
+        label(labeler(proxy.url, **options), documents(500), tmp_path)
     assert len(proxy.requests) <= 3 * (20 + 8)
+    assert len(rows(tmp_path)) >= 20  # the same command goes on behind them
+    proxy.plan = lambda request: None
+    label(labeler(proxy.url, **options), documents(100), tmp_path)
+    check(rows(tmp_path), documents(100))
 
 
 def test_a_quota_that_ends_in_the_middle_stops_and_goes_on_later(upstream, tmp_path) -> None:
