@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,7 +76,8 @@ def open_table(path: str, wanted: Sequence[str] | None = None) -> TableFile:
     """Opens CSV, TSV, JSONL, JSON, Parquet or a hub data set (`hf://name[:split]`).
 
     Text is kept to the byte: nothing is stripped, and no value means "missing" but null. Numbers and booleans
-    of JSON and Parquet become their JSON text; a hub data set's class numbers become the classes' names.
+    of JSON and Parquet become their JSON text; a hub data set's class numbers become the classes' names. Half a
+    surrogate pair, which JSON may hold where an emoji was cut, becomes U+FFFD.
 
     Args:
         path: The file; all but Parquet may be gzipped (`.gz`). CSV, TSV and TXT are tab-separated where the
@@ -204,9 +206,13 @@ def _chosen(path: str, present: Sequence[str], wanted: Sequence[str] | None) -> 
     return list(dict.fromkeys(present if wanted is None else wanted))
 
 
+# A JSON escape such as \ud83d without its other half: no text, so neither a tokenizer nor a file takes it.
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
 def _text(path: str, row: int, column: str, value: object) -> str | None:
     if isinstance(value, str):
-        return value
+        return value if value.isascii() else _HALF_PAIR.sub("\ufffd", value)
     if isinstance(value, dict | list | tuple | bytes):
         kind = type(value).__name__
         raise InputError(f"{path}, row {row}: column {column!r} holds a {kind}, expected a text")

@@ -270,6 +270,13 @@ def test_json_values(tmp_path: Path) -> None:
     )
 
 
+def test_half_an_emoji_is_no_text(tmp_path: Path) -> None:
+    whole, half = r'{"text": "so \ud83d\ude00"}', r'{"text": "so \ud83d"}'
+    for name, content in (("x.jsonl", f"{whole}\n{half}\n"), ("x.json", f"[{whole}, {half}]")):
+        found = read_documents(write(tmp_path / name, content), Task(["a", "b"])).documents
+        assert [d.text for d in found] == ["so \U0001f600", "so \ufffd"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "part"),
     [

@@ -55,25 +55,24 @@ def read_flags(config: Any) -> Flags:  # noqa: ANN401 - jsonargparse's namespace
         raise InputError(
             "--only_below and --of: found one of them, expected both, such as --only_below 1 --of runs/a/labels"
         )
-    if flags.max_cost is not None and flags.max_cost <= 0:
+    if flags.max_cost is not None and not flags.max_cost > 0:  # nan is no limit either
         raise InputError(f"--max_cost: found {flags.max_cost}, expected more than 0 US dollars")
     return flags
 
 
-def narrow(documents: Documents, task: Task, flags: Flags) -> Documents:
-    """Returns the documents that `--only_below` and `--of` leave, all of them without these.
+def narrow(documents: Documents, task: Task, flags: Flags) -> tuple[Documents, list[str]]:
+    """Returns the documents that `--only_below` and `--of` leave, all of them without these, and a line about it.
 
     Raises:
         InputError: When there is no such label store, or it is of another task.
     """
     if flags.of is None or flags.only_below is None:
-        return documents
+        return documents, []
     unsure = LabelStore(flags.of).unsure(task.labels, flags.only_below)
     chosen = ~missing(documents, unsure)
-    print(
-        f"{int(chosen.sum()):,} of {len(documents):,} documents have a margin below {flags.only_below:g} in {flags.of}"
-    )
-    return Share(documents, chosen)
+    left = Share(documents, chosen)
+    what = f"have no label or a margin below {flags.only_below:g} in {flags.of}"
+    return left, [f"{len(left):,} of {len(documents):,} documents {what}"]
 
 
 def limit_cost(labeler: Labeler, flags: Flags) -> None:

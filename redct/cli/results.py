@@ -1,6 +1,5 @@
 """What predict and test tell at their end."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,13 +34,9 @@ def show_labels(task: Task, documents: Documents, store: LabelStore) -> None:
 
 
 def _errors(store: LabelStore) -> list[str]:
-    """Returns a line for each of the most frequent kinds of errors, the part of their message before a colon."""
-    counts, examples = Counter[str](), dict[str, str]()
-    for message, count in store.errors().items():
-        kind = message.partition(":")[0]
-        counts[kind] += count
-        examples.setdefault(kind, message)
-    return [f"{count:,} without label, such as {examples[kind]}" for kind, count in counts.most_common(3)]
+    """Returns a line for each of the most frequent kinds of errors."""
+    kinds = sorted(store.errors().values(), key=lambda kind: -kind[0])
+    return [f"{count:,} without label, such as {example}" for count, example in kinds[:3]]
 
 
 def show_test(

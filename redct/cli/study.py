@@ -183,10 +183,10 @@ class StudyCLI(LightningCLI):
         """Gives the labeler its documents, and asks whether they may leave this machine."""
         assert self.labeler is not None
         study, self.flags = self.study, labeling.read_flags(self.config[self.subcommand])
-        documents = labeling.narrow(study.documents_to_label(), study.task, self.flags)
+        documents, notes = labeling.narrow(study.documents_to_label(), study.task, self.flags)
         self.labeler.assign(study.task, documents, study.store, study.seed)
         labeling.limit_cost(self.labeler, self.flags)
-        self._say(study.splits().notes)
+        self._say([*study.splits().notes, *notes])
         if self.trainer.is_global_zero and not self.flags.dry_run:
             labeling.ask_consent(self.labeler, self.flags.yes)
         self.documents = documents

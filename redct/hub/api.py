@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -170,7 +170,7 @@ class ApiLabeler(Labeler):
             with self.address.client_of_batches(self.limits.retries) as client:
                 yield from BatchRun(_Later(documents), questions, journal, client, self._dialect, self.batch_wait)
 
-    def _stream(self, documents: Any, questions: Questions, journal: Journal) -> RowStream:  # noqa: ANN401
+    def _stream(self, documents: Iterable[Document], questions: Questions, journal: Journal) -> RowStream:
         processes = self.trainer.world_size
 
         def open_endpoint() -> Endpoint:
@@ -221,7 +221,7 @@ class ApiLabeler(Labeler):
         seen = noted == "logprobs"
         return Questions(self.task, distribution, self._form(), self.samples, seen)  # type: ignore[arg-type]
 
-    def _form(self) -> Any:  # noqa: ANN401 - label or letter
+    def _form(self) -> Literal["label", "letter"]:
         return answer_form(self.task, self.answer)
 
     def _budget(self, processes: int) -> Budget | None:

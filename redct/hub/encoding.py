@@ -129,7 +129,7 @@ class PromptEncoder:
     def _checked(self, document: Document, ids: list[int], frame: _Frame) -> Encoded:
         special, ids = self._count_special(ids), ids[: len(ids) - frame.drop]
         if len(ids) > frame.room:
-            return Encoded(document.id, [], f"prompt of {len(ids)} tokens, the model takes {frame.room}")
+            return Encoded(document.id, [], f"too long: a prompt of {len(ids)} tokens, the model takes {frame.room}")
         if special != frame.special:
             return Encoded(document.id, [], "the text holds a control token that could not be neutralised")
         return Encoded(document.id, ids, document=document)

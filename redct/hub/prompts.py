@@ -31,8 +31,6 @@ def messages(
     control: Iterable[str] = (),
     examples: Sequence[Example] = (),
     rationale: str | None = None,
-    *,
-    lettered: bool = False,
 ) -> list[Message]:
     """Builds the conversation about one document.
 
@@ -42,7 +40,6 @@ def messages(
         control: Strings that must not appear in the conversation, see `control_strings`.
         examples: Labeled examples to show, see `redct.hub.examples`.
         rationale: With `task.prompt.chain_of_thought`, the LLM's reasoning; None asks for it.
-        lettered: Whether the LLM is to answer with an option's letter, see `letters`, and not with its text.
 
     Returns:
         A system message, where the task has one, and a user message; with a rationale also an assistant message
@@ -50,10 +47,11 @@ def messages(
         all prompts share stands in front.
 
     Raises:
-        InputError: When the task's own template cannot be rendered, or there are too many options for letters.
+        InputError: When the task's own template cannot be rendered, or the layout `text_first` has too many options
+            for letters.
     """
     control = list(control)
-    return _conversation(task, document, lambda text: neutralise(text, control), examples, rationale, lettered)
+    return _conversation(task, document, lambda text: neutralise(text, control), examples, rationale)
 
 
 def remote_messages(
@@ -64,7 +62,10 @@ def remote_messages(
     *,
     lettered: bool = False,
 ) -> list[Message]:
-    """Builds the conversation about one document for a model whose tokenizer is not known, see `messages`."""
+    """Builds the conversation about one document for a model whose tokenizer is not known, see `messages`.
+
+    With `lettered` it is to answer with an option's letter, see `letters`, and not with its text.
+    """
     return _conversation(task, document, neutralise_tags, examples, rationale, lettered)
 
 
@@ -74,7 +75,7 @@ def _conversation(
     clean: Callable[[str], str],
     examples: Sequence[Example],
     rationale: str | None,
-    lettered: bool,
+    lettered: bool = False,
 ) -> list[Message]:
     answers = dict(zip(task.labels, letters(task) if lettered else task.readings(), strict=True))
     shown = [
@@ -158,12 +159,12 @@ def _template(source: str) -> jinja2.Template:
     return sandbox.from_string(source)
 
 
-def prompt_hash(task: Task, *, lettered: bool = False) -> str:
+def prompt_hash(task: Task) -> str:
     """Returns the SHA-256 (hex) of everything in the prompts but the documents and the chat template."""
     document = Document("", "<text>", {name: f"<{name}>" for name in task.columns.context}, None)
     rationale = "<rationale>" if task.prompt.chain_of_thought else None
     examples = example_chooser(task)(document)
-    turns = messages(task, document, examples=examples, rationale=rationale, lettered=lettered)
+    turns = messages(task, document, examples=examples, rationale=rationale)
     content = "\n".join(turn["content"] for turn in turns)
     if task.prompt.shots and task.prompt.choice == "similar":  # any of them may stand in a prompt
         content += json.dumps([asdict(example) for example in task.examples])

@@ -189,11 +189,14 @@ class LabelStore:
                 found.add(document_id)
         return found
 
-    def errors(self) -> Counter[str]:
-        """Counts the messages of the error rows."""
-        found: Counter[str] = Counter()
+    def errors(self) -> dict[str, tuple[int, str]]:
+        """Counts the error rows of each kind, the part of a message before a colon, and gives one of the messages."""
+        found: dict[str, tuple[int, str]] = {}
         for path, _ in self._parts():
-            found.update(_counts(_read_columns(path, ["error"]).column("error")))
+            for message, count in _counts(_read_columns(path, ["error"]).column("error")).items():
+                kind = message.partition(":")[0]
+                so_far, example = found.get(kind, (0, message))
+                found[kind] = so_far + count, example
         return found
 
     def write_part(self, rows: Sequence[LabelRow], rank: int = 0) -> Path:

@@ -37,7 +37,10 @@ def test_a_cascade_labels_what_the_cheap_labeler_was_unsure_of(study, capfd) -> 
     assert run() == 0
     capfd.readouterr()
     assert run("--only_below", "1.0", "--of", "runs/study/labels", *TO_B) == 0
-    assert f"{len(unsure)} of 121 documents have a margin below 1 in runs/study/labels" in capfd.readouterr().out
+    assert (
+        f"{len(unsure)} of 121 documents have no label or a margin below 1 in runs/study/labels"
+        in capfd.readouterr().out
+    )
     assert set(read_labels("runs/b/labels", LABELS).ids) == unsure
     assert math.log(0.5 / 0.4) < 1 < math.log(0.8 / 0.1)
     assert run("--only_below", "0.1", "--of", "runs/study/labels", "--trainer.default_root_dir", "runs/none") == 0
@@ -58,6 +61,7 @@ def test_flags_that_make_no_sense_are_refused(study, capfd) -> None:
     assert "expected both" in refused(capfd, "--only_below", "1")
     assert "runs/a/labels: no label store there" in refused(capfd, "--only_below", "1", "--of", "runs/a/labels")
     assert "expected more than 0" in refused(capfd, "--max_cost", "-1")
+    assert "expected more than 0" in refused(capfd, "--max_cost", ".nan")
     assert "ImportedLabels costs nothing" in refused(capfd, "--max_cost", "1")
     assert run() == 0
     assert "expected a margin above 0" in refused(capfd, "--only_below", "0", "--of", "runs/study/labels")

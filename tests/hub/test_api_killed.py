@@ -94,7 +94,7 @@ def test_two_processes_share_the_documents_and_one_goes_on(tmp_path, monkeypatch
         folder = tmp_path / "runs" / "study" / "labels"
         assert len(list(folder.glob("journal-*.sqlite"))) == 2
         spent = sum(usage.prompt + usage.completion for usage in usage_of(folder).values()) * 1000 / 1e6
-        assert 3.5 < spent <= 4.5
+        assert 1.5 < spent <= 4.5  # one of the two has come near its half, which stopped both
         one = subprocess.run([*command, "--trainer.devices", "1"], check=False, **quiet)
         assert one.returncode == 0, one.stderr
         counts = Counter(text_of(body) for body in server.bodies)

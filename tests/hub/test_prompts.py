@@ -102,13 +102,12 @@ def test_chain_of_thought_takes_two_turns(layout, template) -> None:
 def test_letters_are_asked_for_where_words_will_not_do(template, chain_of_thought) -> None:
     task = few_shot(template=template, chain_of_thought=chain_of_thought)
     rationale = "Because." if chain_of_thought else None
-    turns = messages(task, document("I love it"), (), task.examples, rationale, lettered=True)
+    turns = remote_messages(task, document("I love it"), task.examples, rationale, lettered=True)
     assert "A) Against\nB) For\nC) Neutral" in turns[-1]["content"]
     assert "Answer with exactly one of the letters A, B, C." in turns[-1]["content"]
     assert "exactly one of:" not in str(turns)
     if template is None:
         assert "Text: FAVOR text\nAnswer: B" in turns[0]["content"]
-    assert prompt_hash(task, lettered=True) != prompt_hash(task)
     with pytest.raises(InputError, match="found 27, expected at most 26"):
         letters(Task(labels=[f"label {n}" for n in range(27)]))
 

@@ -53,6 +53,14 @@ def test_unfinished_parts_are_invisible_and_their_numbers_stay_free(tmp_path) ->
     assert len(store.ids()) == 11
 
 
+def test_errors_are_counted_by_kind(tmp_path) -> None:
+    store = filled(tmp_path)
+    for rank in (1, 2):
+        messages = [f"too long: {rank} tokens", "too long: 9 tokens", "no label"]
+        store.write_part([LabelRow(f"{rank} {m}", error=m) for m in messages], rank)
+    assert store.errors() == {"too long": (4, "too long: 1 tokens"), "no label": (2, "no label")}
+
+
 def test_another_fingerprint_is_refused_by_name(tmp_path) -> None:
     store = filled(tmp_path)
     store.begin(PRINT, LABELS)

@@ -165,7 +165,7 @@ class Batches:
     def _written(self, batch: dict[str, Any], kind: str, results: list[dict[str, Any]]) -> str | None:
         if not results:
             return None
-        content = "".join(json.dumps(result) + "\n" for result in results).encode()
+        content = "".join(json.dumps(result, ensure_ascii=False) + "\n" for result in results).encode()
         return str(self.upload(f"{batch['id']}_{kind}.jsonl", "batch_output", content)["id"])
 
 

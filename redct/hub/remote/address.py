@@ -63,6 +63,7 @@ class Address:
 
     def client(self, timeout: float) -> openai.AsyncOpenAI:
         """Returns a client that repeats nothing by itself; the timeout in seconds is that of a read."""
+        # What a proxy in the environment (trust_env) is for is not this machine.
         http = openai.DefaultAsyncHttpxClient(trust_env=not self.is_loopback)
         return openai.AsyncOpenAI(**self._options(), http_client=http, max_retries=0, timeout=timeout)
 
@@ -72,7 +73,6 @@ class Address:
         return openai.OpenAI(**self._options(), http_client=http, max_retries=retries)
 
     def _options(self) -> dict[str, Any]:
-        # What a proxy in the environment (trust_env) is for is not this machine.
         return {
             "base_url": self.base_url,
             "api_key": self.key(),

@@ -143,11 +143,22 @@ class BatchRun:
         self._database.executemany("INSERT INTO submitted VALUES (?, ?, ?, ?)", entries)
         self._database.execute("COMMIT")
         file = self.client.files.create(file=(f"redct-{mark}.jsonl", b"".join(lines)), purpose="batch")
-        batch = self.client.batches.create(
-            input_file_id=file.id, endpoint=COMPLETIONS, completion_window="24h", metadata={"redct": mark}
-        )
-        self._note(mark, batch.id)
-        self.say(f"batch {batch.id}: {len(rows):,} requests submitted")
+        batch_id = self._start(file.id, mark)
+        self._note(mark, batch_id)
+        self.say(f"batch {batch_id}: {len(rows):,} requests submitted")
+
+    def _start(self, file_id: str, mark: str) -> str:
+        """Makes a batch and returns its id. A request whose answer got lost is not repeated: it may have made one."""
+        try:
+            once = self.client.with_options(max_retries=0)
+            batch = once.batches.create(
+                input_file_id=file_id, endpoint=COMPLETIONS, completion_window="24h", metadata={"redct": mark}
+            )
+        except (openai.APIConnectionError, openai.InternalServerError):
+            if made := self._find([mark]):
+                return made[mark]
+            raise
+        return batch.id
 
     def _note(self, mark: str, batch_id: str) -> None:
         self._database.execute("UPDATE batches SET id = ? WHERE mark = ?", (batch_id, mark))
@@ -157,19 +168,24 @@ class BatchRun:
         lost = [mark for (mark,) in self._database.execute("SELECT mark FROM batches WHERE id IS NULL")]
         if not lost:
             return
-        made: dict[str, str] = {}
-        for batch in self.client.batches.list(limit=100):  # the newest first, page by page
-            mark = (batch.metadata or {}).get("redct", "")
-            if mark in lost:
-                made[mark] = batch.id
-            if len(made) == len(lost):
-                break
+        made = self._find(lost)
         for mark in lost:
             if mark in made:
                 self._note(mark, made[mark])
             else:
                 self._database.execute("DELETE FROM submitted WHERE mark = ?", (mark,))
                 self._database.execute("DELETE FROM batches WHERE mark = ?", (mark,))
+
+    def _find(self, marks: list[str]) -> dict[str, str]:
+        """Returns the ids of those batches under some marks that the endpoint has."""
+        made: dict[str, str] = {}
+        for batch in self.client.batches.list(limit=100):  # the newest first, page by page
+            mark = (batch.metadata or {}).get("redct", "")
+            if mark in marks:
+                made[mark] = batch.id
+            if len(made) == len(marks):
+                break
+        return made
 
     def _collect(self) -> int:
         """Waits for the open batches and writes their replies to the journal; returns how many came."""
@@ -200,8 +216,9 @@ class BatchRun:
         rows = []
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
-                content = self.client.files.content(file_id)
-                rows += [row for line in content.iter_lines() if (row := self._row(mark, line))]
+                # Bytes, since a text's lines end at U+2028 and others too, which JSON may hold as they are.
+                lines = self.client.files.content(file_id).read().splitlines()
+                rows += [row for line in lines if (row := self._row(mark, line))]
         self.journal.insert(rows)
         self._database.execute("UPDATE batches SET fetched = 1 WHERE mark = ?", (mark,))
         if batch.status == "failed" and not rows:
@@ -210,7 +227,7 @@ class BatchRun:
             raise RedctError(f"Batch API: batch {batch.id} failed: {reason}")
         return len(rows)
 
-    def _row(self, mark: str, line: str) -> Row | None:
+    def _row(self, mark: str, line: bytes) -> Row | None:
         """Returns the journal's row of one line of a result file; None where the request is to be repeated."""
         try:
             result = json.loads(line)

@@ -45,7 +45,7 @@ class Limits:
         """
         for name in ("in_flight", "requests_per_minute", "tokens_per_minute", "timeout", "patience"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise InputError(f"labeler.limits.{name}: found {value}, expected more than 0")
         if self.retries < 0:
             raise InputError(f"labeler.limits.retries: found {self.retries}, expected 0 or more")

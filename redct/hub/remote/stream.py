@@ -18,6 +18,8 @@ GATHER = 0.2  # seconds: rows are handed on in batches, since each batch takes a
 FULL = 1000  # rows that are handed on at once
 PER_WRITTEN = 16  # requests in flight for each that may be sent while an earlier reply is being written to the disk
 MOST_WAITING = 20_000  # rows that may wait before no more documents are taken
+MOST_IN_VAIN = 20  # documents without a label from the first on, after which a run is given up
+IN_VAIN = ("malformed", "rejected", "unlabeled")  # kinds of errors that all documents may have for one reason
 GRACE = 10.0  # seconds that requests under way are given when the run has to stop
 
 
@@ -44,6 +46,7 @@ class RowStream:
         self._open_endpoint, self.budget = open_endpoint, budget
         self._done: queue.Queue[LabelRow | None] = queue.Queue()
         self._failure: BaseException | None = None
+        self._in_vain: int | None = 0  # documents asked about in vain; None once one was not
         self._ended = threading.Event()
         self._left = False  # whoever iterated has left
 
@@ -66,6 +69,7 @@ class RowStream:
             self._left = True
             thread.join()
         if self._failure is not None:
+            yield []  # Lightning fetches a batch ahead: the one before an exception would be lost
             raise self._failure
 
     def _gather(self) -> tuple[list[LabelRow], bool]:
@@ -144,9 +148,26 @@ class RowStream:
         except DocumentError as error:
             row = LabelRow(document.id, error=str(error))
         self._done.put(row)
+        self._judge(row, endpoint)
         while self._going and self._done.qsize() > MOST_WAITING:
             await asyncio.sleep(GATHER)
         return True
+
+    def _judge(self, row: LabelRow, endpoint: Endpoint) -> None:
+        """Stops a run that buys nothing but errors, such as those of a model that reasons until it is cut off.
+
+        Raises:
+            EndpointError: When no document from the first on has got a label.
+        """
+        if self._in_vain is None or row.error is None or not row.error.startswith(IN_VAIN):
+            self._in_vain = None
+            return
+        self._in_vain += 1
+        if self._in_vain == MOST_IN_VAIN:
+            raise endpoint.failure(
+                f"none of the first {MOST_IN_VAIN} documents got a label, the last one: {row.error} (see "
+                "labeler.distribution, labeler.answer and, for what else a request may say, labeler.body)"
+            )
 
     async def _interview(self, document: Document, endpoint: Endpoint) -> LabelRow:
         """Asks what there is to ask about a document, and returns its row."""

@@ -3,7 +3,7 @@ import json
 
 import pytest
 from servers.batches import Batches
-from servers.chat import Chat
+from servers.chat import ApiError, Chat
 from servers.labeling import TASK, documents, label, labeler, rows
 from servers.openai_like import OpenAILike
 
@@ -145,6 +145,28 @@ def test_a_kill_at_any_step_buys_nothing_twice(moment, server, at_once, tmp_path
     assert len(batched(server)) == len(set(batched(server))) == 59
 
 
+def test_an_answer_that_got_lost_does_not_make_a_batch_twice(server, at_once, tmp_path) -> None:
+    create, lost = server.batches.create, []
+
+    def forgetful(body):
+        batch = create(body)
+        if not lost:
+            lost.append(batch)
+            raise ApiError(500, "The server had an error while processing your request.")
+        return batch
+
+    server.batches.create = forgetful
+    assert run(server, tmp_path) == at_once
+    assert len(server.batches.batches) == len(lost) == 1
+
+
+def test_line_separators_within_a_reply_end_no_line(server, tmp_path) -> None:
+    server.chat.words = lambda prompt: {"agree\u2028\x85": 0.7, "disagree": 0.3}
+    found = run(server, tmp_path)
+    assert {row["reply"] for row in found.values()} == {"agree\u2028\x85"}
+    assert len(batched(server)) == 59
+
+
 def test_a_server_without_batches_is_named(tmp_path) -> None:
     with OpenAILike(Chat(words)) as server, pytest.raises(RedctError, match=r"Batch API: .*404"):
         run(server, tmp_path)
@@ -154,8 +176,6 @@ def test_a_rejected_request_is_not_submitted_again(server, tmp_path) -> None:
     reply = server.chat.reply
 
     def picky(body):
-        from servers.chat import ApiError
-
         if body["messages"][-1]["content"].endswith("text 30"):
             raise ApiError(400, "too long")
         return reply(body)
