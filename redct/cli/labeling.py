@@ -21,6 +21,7 @@ class Flags(NamedTuple):
     Attributes:
         dry_run: Print prompts, tokens, cost and time, and label nothing.
         max_cost: US dollars after which an ApiLabeler stops.
+        retry_errors: Label documents again that the store holds as errors.
         yes: Send the texts to another host without asking.
         only_below: Label only documents whose margin in `of` is below this.
         of: The label store of an earlier, cheaper labeler.
@@ -28,6 +29,7 @@ class Flags(NamedTuple):
 
     dry_run: bool = False
     max_cost: float | None = None
+    retry_errors: bool = False
     yes: bool = False
     only_below: float | None = None
     of: str | None = None
@@ -39,6 +41,7 @@ def add_flags(parser: Any) -> None:  # noqa: ANN401 - jsonargparse's parser
         "--dry_run", action="store_true", help="print three prompts, tokens, price and time; label nothing"
     )
     parser.add_argument("--max_cost", type=float | None, help="US dollars at which an ApiLabeler stops")
+    parser.add_argument("--retry_errors", action="store_true", help="label documents again that ended in an error")
     parser.add_argument("--yes", action="store_true", help="send the texts to the labeler's host without asking")
     parser.add_argument("--only_below", type=float | None, help="label only documents with a smaller margin in --of")
     parser.add_argument("--of", type=str | None, help="label store of a cheaper labeler, such as runs/a/labels")

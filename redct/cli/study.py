@@ -186,6 +186,7 @@ class StudyCLI(LightningCLI):
         documents, notes = labeling.narrow(study.documents_to_label(), study.task, self.flags)
         self.labeler.assign(study.task, documents, study.store, study.seed)
         labeling.limit_cost(self.labeler, self.flags)
+        self.labeler.retry_errors = self.flags.retry_errors
         self._say([*study.splits().notes, *notes])
         if self.trainer.is_global_zero and not self.flags.dry_run:
             labeling.ask_consent(self.labeler, self.flags.yes)

@@ -16,7 +16,7 @@ from redct.hub.remote.batches import BatchRun
 from redct.hub.remote.dialect import Dialect
 from redct.hub.remote.endpoint import Endpoint
 from redct.hub.remote.estimate import estimate
-from redct.hub.remote.journal import Journal, usage_of
+from redct.hub.remote.journal import Journal, set_aside, usage_of
 from redct.hub.remote.pacing import Limits
 from redct.hub.remote.prices import Budget, price_of, summary
 from redct.hub.remote.questions import AnswerForm, Distribution, Questions, answer_form
@@ -177,6 +177,10 @@ class ApiLabeler(Labeler):
             return Endpoint(self.address, self.limits, self._dialect, processes)
 
         return RowStream(documents, questions, journal, open_endpoint, self._budget(processes))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Sets the replies about documents aside, so that they are asked about again."""
+        set_aside(self.store.folder, ids)
 
     def facts(self) -> dict[str, Any]:
         """Returns what the replies of the study took: tokens and, where prices are known, US dollars."""

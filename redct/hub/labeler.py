@@ -72,12 +72,14 @@ class Labeler(L.LightningModule):
 
     Attributes:
         documents_left: How many documents this process has to label, known once prediction starts.
+        retry_errors: Whether documents that the store holds as errors are labeled again.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._assigned: tuple[Task, Documents, LabelStore] | None = None
         self.documents_left = 0
+        self.retry_errors = False
         self.seed = 0
 
     def assign(self, task: Task, documents: Documents, store: LabelStore, seed: int = 0) -> None:
@@ -143,6 +145,9 @@ class Labeler(L.LightningModule):
         """Returns what labeling the assigned documents would take: name and amount."""
         return []
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Lets documents be labeled again, where something is kept of them beside the store."""
+
     def facts(self) -> dict[str, Any]:
         """Returns what labeling took, for the store's manifest."""
         return {}
@@ -162,7 +167,12 @@ class Labeler(L.LightningModule):
         """
         _, documents, store = self._assignment()
         if self.trainer.is_global_zero:
+            store.lock()
             store.begin(self.fingerprint(), self.task.labels)
+            if self.retry_errors:
+                for ids in store.drop_errors():
+                    self.forget(ids)
+        self.trainer.strategy.barrier("label store open")
         stored = store.ids()
         self.trainer.strategy.barrier("label store read")
         share = Share(documents, missing(documents, stored), self.trainer.global_rank, self.trainer.world_size)

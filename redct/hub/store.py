@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from redct import __version__
 from redct.digests import Digests
@@ -118,6 +120,7 @@ class LabelStore:
         self.folder = Path(folder)
         self.manifest_path = self.folder / "manifest.json"
         self._next_part: dict[int, int] = {}  # by rank
+        self._lock: FileLock | None = None
 
     def manifest(self) -> dict[str, Any]:
         """Returns the manifest.
@@ -149,12 +152,31 @@ class LabelStore:
                     f"{_short(fingerprint.get(key))}; use another --trainer.default_root_dir or remove the folder"
                 )
 
+    def lock(self) -> None:
+        """Keeps other runs from writing to the store until `unlock`, or the end of the process. For one process a run.
+
+        Raises:
+            InputError: When another run has locked it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{self.folder}: another run is labeling into it; expected one run at a time") from None
+
+    def unlock(self) -> None:
+        """Lets other runs write to the store."""
+        if self._lock is not None:
+            self._lock.release()
+
     def begin(self, fingerprint: dict[str, Any], labels: Sequence[str]) -> None:
         """Writes the manifest of a new store; checks that of an old one. To be called by one process."""
         self.check(fingerprint)
-        if not self.manifest_path.exists():
-            manifest = {"redct": __version__, "labels": list(labels), "fingerprint": fingerprint, "complete": False}
-            write_json(self.manifest_path, manifest)
+        new = {"redct": __version__, "labels": list(labels), "fingerprint": fingerprint}
+        manifest = self.manifest() if self.manifest_path.exists() else new
+        if manifest.get("complete", True):
+            write_json(self.manifest_path, manifest | {"complete": False})
 
     def rows(self) -> int:
         """Returns how many documents have a row, as the sidecars say."""
@@ -206,13 +228,32 @@ class LabelStore:
             rows: The rows; no id may be in the store already.
             rank: The writing process; processes of different ranks may write at the same time.
         """
-        fingerprint = self.manifest()["fingerprint"]
-        path = self._new_part(rank)
         columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+        return self._write(pa.table(columns, schema=SCHEMA), rank)
+
+    def drop_errors(self) -> Iterator[list[str]]:
+        """Takes the error rows out, part by part, and yields the ids of their documents, which may be labeled again.
+
+        A part with errors is replaced by one without; whichever of the two is whole after a kill counts alone.
+        """
+        for path, sidecar in self._parts():
+            table = self._read_part(path, sidecar)
+            failed = table.column("error").is_valid()
+            if sidecar["rows"] and (ids := table.column("id").filter(failed).to_pylist()):
+                yield ids
+                self._write(table.filter(pc.invert(failed)), replaces=path.name)
+                path.with_suffix(".json").unlink()
+                path.unlink()
+
+    def _write(self, table: pa.Table, rank: int = 0, **more: str) -> Path:
+        path = self._new_part(rank)
         with whole(path) as temporary:
-            pq.write_table(pa.table(columns, schema=SCHEMA), temporary)
+            pq.write_table(table, temporary)
             digest = _sha256(temporary)
-        write_json(path.with_suffix(".json"), {"rows": len(rows), "sha256": digest, "fingerprint": _hash(fingerprint)})
+        fingerprint = _hash(self.manifest()["fingerprint"])
+        write_json(
+            path.with_suffix(".json"), {"rows": len(table), "sha256": digest, "fingerprint": fingerprint, **more}
+        )
         return path
 
     def _new_part(self, rank: int) -> Path:
@@ -278,12 +319,15 @@ class LabelStore:
         return _read_columns(path, SCHEMA.names)
 
     def _parts(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yields complete parts, each with its sidecar; a part without sidecar was never finished."""
-        for sidecar in sorted(self.folder.glob("part-*.json")):
-            path = sidecar.with_suffix(".parquet")
+        """Yields complete parts, each with its sidecar; a part without sidecar was never finished, or is replaced."""
+        sidecars = {path: json.loads(path.read_text(encoding="utf-8")) for path in self.folder.glob("part-*.json")}
+        replaced = {sidecar.get("replaces") for sidecar in sidecars.values()}
+        for path in sorted(path.with_suffix(".parquet") for path in sidecars):
+            if path.name in replaced:
+                continue
             if not path.exists():
-                raise InputError(f"{path}: missing, though {sidecar.name} says that it was written")
-            yield path, json.loads(sidecar.read_text(encoding="utf-8"))
+                raise InputError(f"{path}: missing, though {path.stem}.json says that it was written")
+            yield path, sidecars[path.with_suffix(".json")]
 
 
 def read_labels(folder: str | Path, labels: Sequence[str]) -> LabelTable:

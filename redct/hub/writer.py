@@ -62,10 +62,12 @@ class LabelWriter(BasePredictionWriter):
         trainer.strategy.barrier("labels written")
         if trainer.is_global_zero:
             self.store.finish(**self.facts())
+        self.store.unlock()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Keeps what was labeled before the run broke off."""
         self._flush()
+        self.store.unlock()
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []

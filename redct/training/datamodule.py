@@ -264,8 +264,11 @@ class LabeledTextDataModule(L.LightningDataModule):
 
     def labels_of(self, documents: Sequence[Document]) -> LabelTable | None:
         """Returns what the LLM, or several together, said about documents; None where not all were asked about."""
+        if not all(LabelStore(folder).manifest_path.exists() for folder in self.label_folders):
+            return None
+        labels = self._labels(documents)
         try:
-            return self._labels(documents).aligned([document.id for document in documents])
+            return labels.aligned([document.id for document in documents])
         except InputError:
             return None
 

@@ -65,3 +65,18 @@ def test_flags_that_make_no_sense_are_refused(study, capfd) -> None:
     assert "ImportedLabels costs nothing" in refused(capfd, "--max_cost", "1")
     assert run() == 0
     assert "expected a margin above 0" in refused(capfd, "--only_below", "0", "--of", "runs/study/labels")
+
+
+def test_errors_are_tried_again(study, capfd) -> None:
+    rows = Path("train.jsonl").read_text().splitlines()
+    Path("some.jsonl").write_text("\n".join(rows[:80]) + "\n")
+    content = study.read_text().replace("- train.jsonl", "- some.jsonl")
+    study.write_text(content)
+    assert run() == 0
+    assert "10 without label" in capfd.readouterr().out
+    Path("some.jsonl").write_text("\n".join(rows) + "\n")
+    assert run() == 0
+    assert "10 without label" in capfd.readouterr().out
+    assert run("--retry_errors") == 0
+    assert "without label" not in capfd.readouterr().out
+    assert len(set(read_labels("runs/study/labels", LABELS).ids)) == 121

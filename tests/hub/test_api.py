@@ -454,3 +454,19 @@ def test_documents_that_cannot_be_read_stop_the_run(proxy, tmp_path, monkeypatch
     with pytest.raises(InputError, match="row 21"):
         label(labeler(proxy.url), documents(30), tmp_path)
     assert usage_of(tmp_path)["full"].completion == 20
+
+
+def test_errors_are_asked_about_again_when_that_is_wanted(proxy, tmp_path) -> None:
+    refusing = rewrite_choice(content=None, refusal="I cannot help with that.", logprobs=None)
+    proxy.plan = lambda request: refusing if request.content.endswith(("3", "7")) else None
+    label(labeler(proxy.url), documents(12), tmp_path)
+    assert {name for name, row in rows(tmp_path).items() if row["error"]} == {"d3", "d7"}
+    proxy.plan, spent = deque(), usage_of(tmp_path)["full"]
+    label(labeler(proxy.url), documents(12), tmp_path)
+    assert sum(asked(proxy).values()) == 12  # an error row is a row
+    again = labeler(proxy.url)
+    again.retry_errors = True
+    label(again, documents(12), tmp_path)
+    assert all(row["label"] == "agree" for row in rows(tmp_path).values())
+    assert sum(asked(proxy).values()) == 14
+    assert usage_of(tmp_path)["full"].prompt > spent.prompt  # what the refusals cost still counts

@@ -136,3 +136,50 @@ def test_unsure_documents_are_those_with_a_small_margin_or_none(tmp_path) -> Non
         store.unsure(LABELS, 0)
     with pytest.raises(InputError, match="missing"):
         store.unsure(["a", "c"], 1)
+
+
+def test_one_run_at_a_time(tmp_path) -> None:
+    one, other = LabelStore(tmp_path), LabelStore(tmp_path)
+    one.lock()
+    with pytest.raises(InputError, match="another run is labeling into it"):
+        other.lock()
+    one.unlock()
+    other.lock()
+    other.unlock()
+
+
+def test_a_second_run_is_not_complete_before_it_ends(tmp_path) -> None:
+    store = filled(tmp_path)
+    assert store.finish()["complete"]
+    store.begin(PRINT, LABELS)
+    assert not store.manifest()["complete"]
+    assert store.manifest()["counts"]["documents"] == 10
+
+
+def test_errors_are_dropped_and_nothing_else(tmp_path) -> None:
+    store = filled(tmp_path)
+    store.write_part([row(10), LabelRow("bad", error="unreachable: x"), row(11), LabelRow("worse", error="refused: y")])
+    store.write_part([LabelRow("alone", error="refused: z")])
+    before = read_labels(tmp_path, LABELS).aligned([f"d{n}" for n in range(12)])
+    assert list(store.drop_errors()) == [["bad", "worse"], ["alone"]]
+    assert sorted(read_labels(tmp_path, LABELS).ids) == sorted(before.ids)
+    np.testing.assert_array_equal(read_labels(tmp_path, LABELS).aligned(before.ids).probs, before.probs)
+    assert store.errors() == {}
+    assert list(LabelStore(tmp_path).drop_errors()) == []
+    store.write_part([row(12)])
+    assert len(read_labels(tmp_path, LABELS).ids) == 13
+
+
+@pytest.mark.parametrize("left", ["sidecar and part", "part"])
+def test_errors_are_dropped_whole_or_not_at_all(tmp_path, left) -> None:
+    store = filled(tmp_path)
+    part = store.write_part([row(10), LabelRow("bad", error="unreachable: x")])
+    sidecar, kept = part.with_suffix(".json").read_bytes(), part.read_bytes()
+    dropping = store.drop_errors()
+    next(dropping)
+    assert len(store.ids()) == 12  # killed before the new part is there
+    list(dropping)
+    part.write_bytes(kept)  # killed while the old one is removed
+    if left == "sidecar and part":
+        part.with_suffix(".json").write_bytes(sidecar)
+    assert sorted(read_labels(tmp_path, LABELS).ids) == sorted(f"d{n}" for n in range(11))

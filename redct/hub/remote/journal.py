@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -152,6 +153,17 @@ def usage_of(folder: Path) -> dict[str, Usage]:
                 for half, *tokens in _sums(reader):
                     totals["half" if half else "full"] += Usage(*tokens)
     return totals
+
+
+def set_aside(folder: Path, documents: Sequence[str]) -> None:
+    """Keeps the replies about documents, and what they cost, under purposes by which `find` does not return them."""
+    suffix = f" before {time.time_ns()}"
+    for path in sorted(folder.glob("journal-*.sqlite")):
+        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
+            connection.execute("BEGIN")
+            update = "UPDATE replies SET purpose = purpose || ? WHERE document = ? AND purpose NOT LIKE '% before %'"
+            connection.executemany(update, [(suffix, document) for document in documents])
+            connection.execute("COMMIT")
 
 
 def _sums(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int, int]]:
