@@ -30,7 +30,7 @@ def run(args: Sequence[str]) -> None:
     parser.add_argument("--text", help="column with the texts; by default the one with the longest")
     parser.add_argument("--gold", help="column with reference labels; by default a guess, 'none' for none")
     parser.add_argument("--id", help="column with unique ids; by default a guess, 'none' for none")
-    parser.add_argument("--labels", type=list[str] | None, help="labels, where there is no gold column")
+    parser.add_argument("--labels", type=list[str] | None, help="labels without a gold column, such as '[yes, no]'")
     parser.add_argument("--to", default="configs", help="folder for the two YAML files")
     options = parser.parse_args(list(args[1:]))
     table = read_table(options.corpus)

@@ -68,22 +68,35 @@ def _run(given: list[str]) -> int:
     debug = "--debug" in given
     try:
         import_module(COMMANDS[given[0]].module).run([word for word in given if word != "--debug"])
-    except (RedctError, ArgumentError, OSError) as error:
-        if debug:
+    except KeyboardInterrupt:
+        return _interrupted()
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):  # Lightning's way to leave
+            return _interrupted()
+        raise
+    except Exception as error:
+        # An error of ours, raised while jsonargparse builds a class, comes in one of its own.
+        if debug or not (isinstance(error, RedctError | ArgumentError | OSError) or _ours(error)):
             raise
         return _refuse(_one_line(error))
-    except KeyboardInterrupt:
-        print("redct: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        return 130
     return 0
+
+
+def _interrupted() -> int:
+    print("\nredct: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+    return 130
+
+
+def _ours(error: BaseException) -> RedctError | None:
+    cause = error.__cause__ or error.__context__
+    while cause is not None and not isinstance(cause, RedctError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _one_line(error: Exception) -> str:
     """Returns the message in one line; jsonargparse's are wrapped over several."""
-    cause = error.__cause__ or error.__context__
-    while cause is not None and not isinstance(cause, RedctError):
-        cause = cause.__cause__ or cause.__context__
-    message = " ".join(str(cause or error).split())
+    message = " ".join(str(_ours(error) or error).split())
     # Of all the types that an option may have, jsonargparse says why each did not fit; the first is the one meant.
     meant = re.match(rf"(.*?): {_NO_TYPE_FITS} .*? Errors: - (.*?) - Expected a <class 'NoneType'>", message)
     return f"{meant[1]}: {meant[2]}" if meant else message

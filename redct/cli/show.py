@@ -12,13 +12,13 @@ from redct.evidence import Interval
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table; the first column is text, the others are figures."""
     table = Table()
+    # In a log file, too narrow a guess would break the figures; in a narrow terminal they are broken, not cut.
+    console = Console(width=None if Console().is_terminal else 120)
     for n, name in enumerate(header):
-        short = all(len(row[n]) <= 30 for row in rows)
+        short = all(len(row[n]) <= 30 for row in rows) and console.width >= 100
         table.add_column(name, justify="left" if n == 0 else "right", no_wrap=short)
     for row in rows:
         table.add_row(*map(escape, row))
-    # In a log file, too narrow a guess would break the figures.
-    console = Console(width=None if Console().is_terminal else 120)
     console.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
     console.print(table)
 

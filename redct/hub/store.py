@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -142,7 +145,7 @@ class LabelStore:
         Raises:
             InputError: Naming what differs, with both values.
         """
-        if not self.manifest_path.exists():
+        if not self.manifest_path.exists() or self._is_empty():
             return
         stored = self.manifest()["fingerprint"]
         for key in sorted({*stored, *fingerprint}):
@@ -174,9 +177,20 @@ class LabelStore:
         """Writes the manifest of a new store; checks that of an old one. To be called by one process."""
         self.check(fingerprint)
         new = {"redct": __version__, "labels": list(labels), "fingerprint": fingerprint}
-        manifest = self.manifest() if self.manifest_path.exists() else new
+        manifest = self.manifest() if self.manifest_path.exists() and not self._is_empty() else new
         if manifest.get("complete", True):
             write_json(self.manifest_path, manifest | {"complete": False})
+
+    def _is_empty(self) -> bool:
+        """Tells whether nothing was labeled or paid for: then another way of labeling is no contradiction."""
+        if next(self.folder.glob("part-*.json"), None) is not None:
+            return False
+        for path in self.folder.glob("journal-*.sqlite"):
+            with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=60)) as journal:
+                tables = journal.execute("SELECT 1 FROM sqlite_master WHERE name = 'replies'").fetchone()
+                if tables and journal.execute("SELECT 1 FROM replies WHERE document != '' LIMIT 1").fetchone():
+                    return False
+        return True
 
     def rows(self) -> int:
         """Returns how many documents have a row, as the sidecars say."""

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from redct.cli.main import main
-from redct.hub.store import read_labels
+from redct.hub.store import LabelStore, read_labels
 
 LABELS = ["against", "for", "neutral"]
 TO_B = ("--trainer.default_root_dir", "runs/b")
@@ -80,3 +80,19 @@ def test_errors_are_tried_again(study, capfd) -> None:
     assert run("--retry_errors") == 0
     assert "without label" not in capfd.readouterr().out
     assert len(set(read_labels("runs/study/labels", LABELS).ids)) == 121
+
+
+def test_what_a_labeler_refuses_is_one_line(study, capfd) -> None:
+    api = ("--labeler", "redct.hub.ApiLabeler", "--labeler.init_args.model", "m")
+    line = refused(capfd, *api, "--labeler.init_args.limits.in_flight", "0")
+    assert line == "redct: error: labeler.limits.in_flight: found 0, expected more than 0"
+    line = refused(capfd, *api, "--labeler.init_args.prices", "absent.yaml")
+    assert line.endswith("absent.yaml: no such file, expected a table of prices (labeler.prices)")
+
+
+def test_a_store_without_labels_contradicts_nothing(study, capfd) -> None:
+    store = LabelStore("runs/study/labels")
+    store.begin({"model": "misspelt"}, ["a", "b"])
+    assert run() == 0
+    assert len(read_labels("runs/study/labels", LABELS).ids) == 121
+    assert "made with" in refused(capfd, "--labeler.init_args.label_column", "stance")

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_init_writes_a_study_that_loads(tmp_path, monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["predict", "--config", "configs/mine.yaml", "--print_config"])
     assert stop.value.code == 0
+
+
+@pytest.mark.parametrize("leaving", [KeyboardInterrupt, "as Lightning does"])
+def test_an_interruption_is_said(monkeypatch, capsys, leaving) -> None:
+    def run(args: list[str]) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if leaving is KeyboardInterrupt:
+                raise
+            sys.exit(1)
+
+    monkeypatch.setattr("redct.cli.init.run", run)
+    assert main(["init", "x.csv"]) == 130
+    assert "redct: interrupted; what was finished is kept" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import openai
 
 from redct.errors import InputError
 
+NO_KEY = "none"  # what an endpoint on this machine gets where no key is set
 OPENAI = "https://api.openai.com/v1"
 
 
@@ -58,7 +59,7 @@ class Address:
             if key := os.environ.get(name, "").strip():
                 return key
         if self.is_loopback:
-            return "none"
+            return NO_KEY
         raise InputError(f"{' or '.join(names)}: not set in the environment; expected the key for {self.host}")
 
     def client(self, timeout: float) -> openai.AsyncOpenAI:

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 
 from redct.errors import RedctError
-from redct.hub.remote.address import Address
+from redct.hub.remote.address import NO_KEY, Address
 from redct.hub.remote.answers import whole_text
 from redct.hub.remote.dialect import Dialect
 from redct.hub.remote.exchange import MalformedReplyError, Reply, Request, read_reply
@@ -119,7 +119,8 @@ class Endpoint:
             except openai.APIStatusError as error:
                 # Once replies have come, some endpoints answer 403 to a document that they do not like.
                 if error.status_code in FOR_ALL or (error.status_code == 403 and not self.replies):
-                    raise self.failure(_reason(error)) from error
+                    hint = f" ({self.address.api_key_env} is not set)" if self.address.key() == NO_KEY else ""
+                    raise self.failure(_reason(error) + hint) from error
                 raise
             finally:
                 self.under_way -= 1
@@ -198,10 +199,8 @@ class Endpoint:
 
     def failure(self, what: str) -> EndpointError:
         """Returns the error that ends a run."""
-        return EndpointError(
-            f"{self.address.base_url}, model {self.address.model!r}: {what}; all replies are kept, the same command "
-            "goes on"
-        )
+        kept = "; all replies are kept, the same command goes on" if self.replies else ""
+        return EndpointError(f"{self.address.base_url}, model {self.address.model!r}: {what}{kept}")
 
 
 def _is_pace(error: Exception) -> bool:
