@@ -115,3 +115,24 @@ def random_llama_server(tiny_llm: Path, tmp_path_factory: pytest.TempPathFactory
     from servers.llama import serve
 
     return serve(tiny_llm, tmp_path_factory.mktemp("random_llama"))
+
+
+@pytest.fixture
+def upstream():
+    """A server of known word probabilities, see `servers.chat.Chat`."""
+    from servers.chat import Chat
+    from servers.labeling import WORDS
+    from servers.openai_like import OpenAILike
+
+    with OpenAILike(Chat(lambda prompt: WORDS)) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(upstream):
+    """A proxy in front of it that goes wrong as told; in the end no connection may be left open."""
+    from servers.proxy import FaultProxy
+
+    with FaultProxy(upstream.url) as proxy:
+        yield proxy
+        assert proxy.settled(), "connections are left open"

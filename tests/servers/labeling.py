@@ -1,15 +1,19 @@
 """Labels documents through a server, by the whole path from the trainer to the label store."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
+from servers.proxy import FaultProxy
 
 from redct.documents import Document
 from redct.hub.api import ApiLabeler
 from redct.hub.store import LabelStore
 from redct.task import Task
 
+WORDS = {"agree": 0.6, " Agree": 0.1, "disagree": 0.2, "nothing": 0.1}
 TASK = Task(labels=["agree", "disagree", "neutral"])
 
 
@@ -39,3 +43,20 @@ def rows(folder: Path) -> dict[str, dict]:
 
 def _part(path: Path) -> list[dict]:
     return pq.read_table(path).to_pylist()
+
+
+def asked(proxy: FaultProxy) -> Counter[str]:
+    """How often each document was asked about, probes left out."""
+    return Counter({content: n for content, n in proxy.per_content.items() if "Text:" in content})
+
+
+def check(found: dict[str, dict], given: list) -> None:
+    """Every document ends with a distribution or a typed error, once."""
+    assert sorted(found) == sorted(document.id for document in given)
+    for row in found.values():
+        if row["error"] is None:
+            assert row["label"] in TASK.labels
+            assert sum(row["probs"]) == pytest.approx(1, abs=1e-5)
+        else:
+            kind = row["error"].split(":")[0]
+            assert kind in {"refused", "filtered", "malformed", "unlabeled", "rejected", "unreachable"}
