@@ -240,7 +240,8 @@ class StudyCLI(LightningCLI):
         rows = [self.model.predictions[n] for n in range(len(documents))]
         labeled = self.study.labels_of(documents)
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
-        show_test(self.study.task, documents, rows, labeled, self.folder / "metrics.json", self.study.seed)
+        checkpoint = Path(self.config[self.subcommand].ckpt_path)
+        show_test(self.study.task, documents, rows, labeled, checkpoint, self.folder / "metrics.json", self.study.seed)
 
     def _say(self, notes: Sequence[str]) -> None:
         if self.trainer.is_global_zero:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from redct.calibration import fit_temperature, scale
 from redct.documents import Document
-from redct.edge.abstention import Abstention, choose_thresholds
+from redct.edge.abstention import Abstention
 from redct.edge.bundle import copy_runtime, seal
 from redct.edge.card import model_card
 from redct.edge.graph import write_graph
 from redct.edge.parity import Parity, compare
 from redct.edge.provenance import provenance
 from redct.edge.quantization import PRECISIONS, Inputs, Precision
-from redct.edge.runtime import Bundle, Classified, summarise
+from redct.edge.runtime import Bundle, Classified
 from redct.edge.wheels import fetch_wheels, requirements
 from redct.errors import InputError
 from redct.experts import RANDOMISED
@@ -120,7 +120,7 @@ def export_bundle(
         InputError: When the bundle does not answer as the checkpoint does, or an option cannot be met.
     """
     data.setup("validate")
-    reserve = data.reserve_part() if options.max_error is not None else None
+    reserve = data.reserve_part() if options.max_error is not None else None  # refused before any work, if it is
     train, validation = data.parts["train"].part, data.parts["validation"].part
     trained = _Checkpoint(model.float(), load_tokenizer(model.encoder), int(data.max_length or 0))
     judged = _for_parity(validation, train, data.seed)
@@ -140,10 +140,17 @@ def export_bundle(
         precision, parity, notes = _write_model(model, samples, temporary, content, judged, exact, options.precision)
         bundle = Bundle(temporary)
         seen = _classify(bundle, validation.documents)
-        content |= {"precision": precision, "parity": asdict(parity), "reference": summarise(seen, validation.weight)}
+        content |= {"precision": precision, "parity": asdict(parity)}
         abstention = None
         if reserve is not None:
-            abstention = _abstention(_classify(bundle, reserve.documents), reserve, seen, data.task.labels, options)
+            abstention = choose_thresholds(
+                _classify(bundle, reserve.documents).probs,
+                reserve.label,
+                seen.probs,
+                max_error=options.max_error,
+                delta=options.delta,
+                per_class=options.per_class,
+            )
             content["abstention"] = asdict(abstention)
         content["provenance"] = provenance(data, model, checkpoint)
         words = {

@@ -49,7 +49,7 @@ def write_graph(network: nn.Module, precision: Precision, samples: Sequence[Inpu
     make_quantisable(network, precision, samples)
     with TemporaryDirectory() as folder, _quiet():
         traced, tidied, quantised = (Path(folder) / name for name in ("traced.onnx", "tidied.onnx", "quantised.onnx"))
-        _trace(network, [name for name in INPUTS if name in samples[0]], traced)
+        trace(network, [name for name in INPUTS if name in samples[0]], traced)
         if precision == "fp32":
             _optimise(traced, path, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
             return
@@ -61,7 +61,8 @@ def write_graph(network: nn.Module, precision: Precision, samples: Sequence[Inpu
         _optimise(quantised, path, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
 
 
-def _trace(network: nn.Module, names: Sequence[str], path: Path) -> None:
+def trace(network: nn.Module, names: Sequence[str], path: Path) -> None:
+    """Writes a network as plain ONNX, with some of `INPUTS` as inputs."""
     # Two documents of some length: neither 1 nor equal, or the tracer would take a size for a constant.
     ids = torch.full((2, 17), 5)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}

@@ -39,7 +39,7 @@ class Parity:
         lost = self.macro_f1_checkpoint - self.macro_f1_bundle
         return (
             self.agreement >= LEAST_AGREEMENT
-            and lost <= MOST_F1_LOST
+            and lost <= MOST_F1_LOST + 1e-12
             and self.mean_difference <= MOST_DIFFERENCE
         )
 

@@ -14,7 +14,7 @@ exact in real numbers, so that they change nothing but the rounding:
 Whether to balance or to normalise is chosen for each layer by the error of its output on the sample documents.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -27,10 +27,12 @@ PRECISIONS: Final[tuple[Precision, ...]] = ("int8", "int8_residual", "fp32")
 """From the fastest to the finest."""
 
 EXPONENT: Final = 0.8  # a; from 0.7 to 0.9 it makes little difference
+EVEN_EXPONENT: Final = 0.5  # where only the weights are rounded
 WORTHWHILE: Final = 0.6  # a remedy costs passes over the activations, so it must lower the squared error to this share
 _TINY: Final = 1e-5
 
 Inputs = dict[str, Tensor]
+Rounding = Callable[[Tensor], Tensor]
 
 
 class ByteEmbedding(nn.Module):
@@ -112,26 +114,29 @@ class _Layer:
         scale = largest**exponent / self.weight().abs().amax(0).clamp_min(_TINY) ** (1 - exponent)
         return scale / scale.mean()
 
-    def error(self, exponent: float | None, normalise: bool) -> float:
-        """Squared error of the quantised output over the sample documents, relative to the output's square."""
+    def error(self, exponent: float | None, activations: Rounding) -> float:
+        """Squared error of the output over the sample documents, relative to the output's square."""
         balance, weight = self.balance(exponent), self.weight().t()
         rounded = _rounded_weight(weight if balance is None else balance[:, None] * weight)
         lost = total = 0.0
         for x in self.inputs:
             exact = x @ weight
-            scaled = x if balance is None else x / balance
-            largest = scaled.abs().amax(1, keepdim=True) if normalise else torch.ones(1)
-            lost += float((_rounded_activations(scaled / largest) @ rounded * largest - exact).square().sum())
+            scaled = activations(x if balance is None else x / balance)
+            lost += float((scaled @ rounded - exact).square().sum())
             total += float(exact.square().sum())
         return lost / max(total, _TINY)
 
     def choose(self) -> tuple[Tensor | None, bool]:
-        """Returns the balance and whether to normalise."""
-        plain, balanced, normalised = (self.error(*how) for how in ((None, False), (EXPONENT, False), (None, True)))
+        """Returns the balance and whether to normalise, where activations get 8 bits."""
+        plain, balanced = self.error(None, _rounded), self.error(EXPONENT, _rounded)
         balancing = balanced < WORTHWHILE * plain
-        if normalised < WORTHWHILE * (balanced if balancing else plain):
+        if self.error(None, _rounded_by_token) < WORTHWHILE * (balanced if balancing else plain):
             return None, True
         return self.balance(EXPONENT if balancing else None), False
+
+    def choose_balance(self) -> Tensor | None:
+        """Returns the balance, where the residual makes the activations all but exact."""
+        return self.balance(min((None, EVEN_EXPONENT, EXPONENT), key=lambda exponent: self.error(exponent, _exact)))
 
 
 def _rounded_weight(weight: Tensor) -> Tensor:
@@ -139,7 +144,16 @@ def _rounded_weight(weight: Tensor) -> Tensor:
     return (weight / scale).round() * scale
 
 
-def _rounded_activations(x: Tensor) -> Tensor:
+def _exact(x: Tensor) -> Tensor:
+    return x
+
+
+def _rounded_by_token(x: Tensor) -> Tensor:
+    largest = x.abs().amax(1, keepdim=True)
+    return _rounded(x / largest) * largest
+
+
+def _rounded(x: Tensor) -> Tensor:
     """What DynamicQuantizeLinear makes of (T, D)."""
     low, high = x.min().clamp_max(0), x.max().clamp_min(0)
     scale = ((high - low) / 255).clamp_min(_TINY * _TINY)
@@ -160,13 +174,11 @@ def make_quantisable(network: nn.Module, precision: Precision, samples: Sequence
     layers, embeddings = _observe(network, samples)
     for name, embedding in embeddings.items():
         network.set_submodule(name, ByteEmbedding(embedding))
+    residual = precision == "int8_residual"
     for layer in layers:
-        # The residual makes the activations exact; balancing would only harm the weights.
-        balance, normalise = (None, False) if precision == "int8_residual" else layer.choose()
+        balance, normalise = (layer.choose_balance(), False) if residual else layer.choose()
         for name, linear in zip(layer.names, layer.linears, strict=True):
-            network.set_submodule(
-                name, QuantisableLinear(linear, balance, normalise, residual=precision == "int8_residual")
-            )
+            network.set_submodule(name, QuantisableLinear(linear, balance, normalise, residual))
 
 
 def _observe(network: nn.Module, samples: Sequence[Inputs]) -> tuple[list[_Layer], dict[str, nn.Embedding]]:

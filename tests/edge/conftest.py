@@ -32,9 +32,7 @@ def write_bundle(folder: Path, **changes: Any) -> Path:
         "abstention": None,
         "precision": "float32",
         "reference": None,
-        "files": {
-            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-        },
+        "files": {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
         **changes,
     }
     content = json.dumps(info, indent=2, ensure_ascii=False).encode()

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from edge.conftest import TEXTS
 
 from redct.edge import Bundle
