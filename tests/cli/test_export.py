@@ -154,7 +154,7 @@ def test_temperature_is_fitted_to_gold_where_that_validates(trained: Path) -> No
         scaled = probs**power / (probs**power).sum(axis=1, keepdims=True)
         return float(-np.log(scaled[np.arange(len(gold)), gold]).mean())
 
-    assert 0.1 < info["temperature"] < 10
+    assert 0.1 < info["temperature"] < 50
     assert info["temperature"] != 1
     assert loss(1) <= min(loss(0.9), loss(1.1))  # nothing left to scale
 
