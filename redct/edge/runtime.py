@@ -543,7 +543,7 @@ class Table:
         columns: Its columns; of JSON lines, those of the first window.
         windows: Its rows.
         done: Returns which share of it was read, None if that is unknown; takes the number of rows read.
-        header: The first line of a delimited file, as it stands there.
+        header: The first line, as it stands there.
         delimiter: What stands between the fields of one.
         quoted: Whether quotes enclose fields there.
         schema: Parquet's.
@@ -578,15 +578,15 @@ def open_table(file: str, form: str | None, stack: ExitStack) -> Table:
     zipped = file.lower().endswith(".gz")
     stream = cast("BinaryIO", stack.enter_context(gzip.open(raw))) if zipped else raw  # noqa: SIM115
     table = Table(name, form, ["text"], iter(()), lambda _: raw.tell() / size if size else None, Row({}))
-    if form == "text":
-        table.windows = _windows(_texts(name, stream))
-    elif form == "jsonl":
-        table.windows = _windows(_objects(name, stream))
-        first: Window = next(table.windows, ([], None))
-        table.columns = list(dict.fromkeys(key for row in first[0] for key in row.values))
-        table.windows = chain([first], table.windows)
-    else:
+    if form in ("csv", "tsv"):
         _open_delimited(table, stream, stack)
+        return table
+    windows = _windows((_texts if form == "text" else _objects)(name, stream))
+    first: Window = next(windows, ([], None))
+    if form == "jsonl":
+        table.columns = list(dict.fromkeys(key for row in first[0] for key in row.values))
+    table.header = first[0][0] if first[0] else table.header
+    table.windows = chain([first], windows)
     return table
 
 
@@ -865,9 +865,12 @@ class Output:
         columns = self.table.columns
         for name in columns:
             if name in self.added:
-                raise BundleError(f"{self.table.name}: has a column {name!r} already; leave it out")
+                raise self._taken(name)
             if not self.as_is and columns.count(name) > 1:
                 raise BundleError(f"{self.table.name}: column {name!r} stands more than once in the header")
+
+    def _taken(self, name: str) -> BundleError:
+        return BundleError(f"{self.table.name}: has a column {name!r} already; leave it out")
 
     def _begin(self, stack: ExitStack) -> None:
         if self.format in ("csv", "tsv"):
@@ -897,10 +900,15 @@ class Output:
     def _values(self, row: Row) -> list[Any]:
         if self.as_is:
             return []
-        if unknown := row.values.keys() - set(self.table.columns):
-            fault = f"a row has a key {min(unknown)!r} that no earlier one had"
-            raise BundleError(f"{self.table.name}: {fault}; write it as .jsonl")
+        if self.table.format == "jsonl":
+            self._check_flat(row)
         return [row.values.get(name) for name in self.table.columns]
+
+    def _check_flat(self, row: Row) -> None:
+        for name, value in row.values.items():
+            if name not in self.table.columns or isinstance(value, list | dict):
+                fault = f"holds a {type(value).__name__}" if name in self.table.columns else "came late"
+                raise BundleError(f"{self.table.name}: column {name!r} {fault}; expected --output with .jsonl")
 
     def _delimited(self, row: Row, values: Sequence[Any], added: Sequence[Any]) -> str:
         start = [row.raw] if self.as_is else [self._field(value) for value in values]
@@ -916,8 +924,8 @@ class Output:
         added = dict(zip(self.added, values, strict=True))
         if not self.as_is or row.error:
             return json.dumps(row.values | added, ensure_ascii=False, default=str) + row.end
-        if not added.keys().isdisjoint(row.values):
-            raise BundleError(f"{self.table.name}: a row has a key {self.added[0]!r} or the like already; leave it out")
+        if taken := added.keys() & row.values.keys():
+            raise self._taken(min(taken))
         raw = row.raw.rstrip().removesuffix("}").rstrip()
         return raw + (", " if row.values else "") + json.dumps(added, ensure_ascii=False)[1:] + row.end
 
@@ -1056,6 +1064,15 @@ class _Run:
             _show_progress(rows, time.monotonic() - begin, table.done(rows))
 
     def _check(self, table: Table) -> None:
+        header = table.header.raw.split("\t")
+        if (
+            table.format == "text"
+            and not self.options.format
+            and len(header) > 1
+            and self.bundle.columns["text"] in header
+        ):
+            fault = f"the first line names the column {self.bundle.columns['text']!r}"
+            raise BundleError(f"{table.name}: {fault}; expected --format tsv or --format text")
         for field, column in self.context.items():
             if table.format == "text":
                 raise BundleError(f"lines of text have no context, expected --context {field}=VALUE")
