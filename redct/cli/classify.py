@@ -8,15 +8,18 @@ from redct.errors import InputError
 
 
 def run(args: Sequence[str]) -> None:
-    """Runs the command."""
+    """Runs the command.
+
+    Raises:
+        InputError: On wrong input.
+        SystemExit: With the code of the runtime, where that is not 0.
+    """
     given = list(args[1:])
-    if not given or given[0].startswith("-"):
-        if given and given[0] not in ("-h", "--help"):
-            raise InputError(f"classify: found {given[0]!r}, expected the folder of a bundle first")
-        print("usage: redct classify BUNDLE [FILE] [options]; redct classify BUNDLE --help lists them")
-        return
+    if not given:
+        raise InputError("redct classify: found no bundle, expected redct classify BUNDLE [FILE] [options]")
+    folder, options = (".", given) if given[0] in ("-h", "--help") else (given[0], given[1:])
     try:
-        code = runtime.run(Path(given[0]), given[1:], f"redct classify {given[0]}")
+        code = runtime.run(Path(folder), options, "redct classify BUNDLE")
     except runtime.BundleError as error:
         raise InputError(str(error)) from None
     if code:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 FILES = ("model.onnx", "tokenizer.json")
+LONG = 50_000  # characters
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -86,12 +87,13 @@ class Bundle:
     Args:
         folder: The folder.
         threads: By default, one per usable core.
+        quick: Whether a document that comes alone gets all of them; this takes the model's memory twice.
 
     Raises:
         BundleError: When a file is absent, altered, or not as it must be.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None) -> None:
+    def __init__(self, folder: str | Path, threads: int | None = None, *, quick: bool = True) -> None:
         if threads is not None and threads < 1:
             raise BundleError(f"threads: found {threads}, expected 1 or more")
         self.folder, self.threads = Path(folder), threads or _cores()
@@ -104,7 +106,7 @@ class Bundle:
         self._thresholds: list[float | None] | None = (self.info["abstention"] or {}).get("thresholds")
         self._tokenizer, self._unknown = _tokenizer(contents["tokenizer.json"], self.max_length)
         self._session = _session(contents["model.onnx"], 1)
-        self._quick: Any = self._session if self.threads == 1 else None  # all cores for one document, made at need
+        self._quick: Any = None if quick and self.threads > 1 else self._session  # made at need
         self._making = Lock()
         self._inputs = [each.name for each in self._session.get_inputs()]
         if not set(self._inputs) <= set(INPUTS):
@@ -129,7 +131,7 @@ class Bundle:
         # The longest first, so that no thread is left alone with one at the end.
         rows = deque(sorted((r for r, e in enumerate(result.errors) if e is None), key=lambda r: -len(texts[r])))
 
-        session = self._session if size > 1 else self._single()
+        session = self._single() if size == 1 else self._session
 
         def work() -> None:
             while rows:
@@ -163,6 +165,16 @@ class Bundle:
             return "not UTF-8"
         return None if str(text).strip() else "empty text"
 
+    def _encode(self, text: str | tuple[str, str]) -> Any:  # noqa: ANN401 - tokenizers' Encoding
+        return self._tokenizer.encode_batch_fast([text])[0]  # unlike `encode`, it lets other threads run meanwhile
+
+    def _beginning(self, text: str) -> str:
+        """Returns the words of a very long text that can matter: its tokens would take a hundred times its memory."""
+        if len(text) <= 2 * LONG:
+            return text
+        words = text[:LONG].rsplit(" ", 1)[0]
+        return words if len(self._encode(words).overflowing) > 1 else text
+
     def _single(self) -> Any:  # noqa: ANN401 - onnxruntime has no types
         with self._making:
             if self._quick is None:
@@ -173,8 +185,8 @@ class Bundle:
     def _answer(self, session: Any, text: str, context: Mapping[str, str], row: int, result: Classified) -> None:  # noqa: ANN401
         """Fills one row of the result."""
         pair = "\n".join(f"{field}: {context[field]}" for field in self.context_fields)
-        # Unlike `encode`, this one lets other threads run meanwhile.
-        encoding = self._tokenizer.encode_batch_fast([(text, pair) if self.context_fields else text])[0]
+        text = self._beginning(text)
+        encoding = self._encode((text, pair) if self.context_fields else text)
         ids = np.array([encoding.ids], dtype=np.int64)
         if not ids.size:
             result.errors[row] = "empty text"
@@ -420,6 +432,8 @@ def stability(before: npt.ArrayLike, after: npt.ArrayLike) -> tuple[float, float
     sizes, free = counts.sum(axis=1), counts.shape[1] - 1
     if free < 1:
         return 0.0, 0.0
+    if not sizes.all():
+        return 0.0, np.inf
     p, q = (counts + 0.5) / (counts + 0.5).sum(axis=1, keepdims=True)
     # The 99th percentile of chi^2 after Wilson & Hilferty (1931), to about 1 %.
     quantile = free * (1 - 2 / (9 * free) + CHI2_NORMAL * np.sqrt(2 / (9 * free))) ** 3
@@ -827,7 +841,8 @@ def _whole(path: Path | None) -> Iterator[BinaryIO]:
         with _writing(path):
             temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
 
 
@@ -955,6 +970,9 @@ def _plain(value: Any) -> str:  # noqa: ANN401 - what a cell may hold
 # ---- The command line ------------------------------------------------------------------------------------------------
 
 
+CLEAR = "\033[K"  # the line of the terminal
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise BundleError(message)
@@ -1013,7 +1031,7 @@ def _run_classify(folder: Path, args: Sequence[str], name: str) -> int:
     parser.add_argument("--threads", type=int, metavar="N", help="documents at a time, by default one per core")
     options = parser.parse_args(args)
     begin = time.monotonic()
-    run = _Run(Bundle(folder, options.threads), options)
+    run = _Run(Bundle(folder, options.threads, quick=False), options)
     with ExitStack() as stack:
         run.work(stack)
     if options.summary:
@@ -1021,7 +1039,8 @@ def _run_classify(folder: Path, args: Sequence[str], name: str) -> int:
     counts, seconds = run.summary, time.monotonic() - begin
     total = counts["documents"] + counts["errors"]
     what = f"{counts['deferred']:,} deferred, {counts['errors']:,} errors"
-    print(f"classify: {total:,} documents ({what}) in {seconds:.1f} s", file=sys.stderr)
+    clear = CLEAR if sys.stderr.isatty() else ""
+    print(f"{clear}classify: {total:,} documents ({what}) in {seconds:.1f} s", file=sys.stderr)
     return 0
 
 
@@ -1061,7 +1080,8 @@ class _Run:
                     self._defer(file, window[0], found, rows)
             self.summary = add(self.summary, summarise(found))
             rows += len(window[0])
-            _show_progress(rows, time.monotonic() - begin, table.done(rows))
+            if sys.stderr.isatty() and (self.options.output or not sys.stdout.isatty()):
+                _show_progress(rows, time.monotonic() - begin, table.done(rows))
 
     def _check(self, table: Table) -> None:
         header = table.header.raw.split("\t")
@@ -1137,9 +1157,8 @@ def _text(value: Any) -> Any:  # noqa: ANN401 - what a cell may hold
 
 
 def _show_progress(rows: int, seconds: float, done: float | None) -> None:
-    if sys.stderr.isatty():
-        left = f", {seconds / done - seconds:,.0f} s left" if done else ""
-        print(f"\r{rows:,} documents, {rows / seconds:,.0f}/s{left}\033[K", end="\r", file=sys.stderr)
+    left = f", {seconds / done - seconds:,.0f} s left" if done else ""
+    print(f"{CLEAR}{rows:,} documents, {rows / seconds:,.0f}/s{left}", end="\r", file=sys.stderr, flush=True)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """What a bundle answers, and what it refuses to be."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge.conftest import LABELS, TEXTS, pair_tokenizer, random_weights, write_bundle, write_encoder
+from edge.conftest import LABELS, TEXTS, pair_tokenizer, random_weights, write_bundle
 
 from redct.edge import Bundle, BundleError
 from redct.edge.runtime import read_bundle
@@ -176,7 +177,7 @@ def test_names_that_lead_elsewhere_are_refused(make_bundle, name: str) -> None:
     (folder.parent / "secret").write_text("x")
     files = json.loads((folder / "bundle.json").read_text())["files"]
     write_bundle(folder, files=files | {name: hashlib.sha256(b"x").hexdigest()})
-    with pytest.raises(BundleError, match="expected (a path inside the bundle|one of the bundle)"):
+    with pytest.raises(BundleError, match=r"expected (a path inside the bundle|one of the bundle)"):
         read_bundle(folder)
 
 
@@ -298,3 +299,24 @@ def test_threads_may_share_a_bundle(bundle: Path) -> None:
     np.testing.assert_allclose(np.array(alone), expected.probs, atol=1e-6)
     for probs in together:
         np.testing.assert_allclose(probs, expected.probs, atol=1e-6)
+
+
+def test_the_beginning_of_a_very_long_text_gives_the_same_tokens(bundle: Path, parts: Path, tmp_path: Path) -> None:
+    from redct.errors import InputError
+    from redct.training.classifier import load_tokenizer
+
+    folders = [bundle]
+    with contextlib.suppress(InputError):
+        tokenizer = load_tokenizer("minilm")
+        shutil.copytree(parts, tmp_path / "edge")
+        tokenizer.backend_tokenizer.save(str(tmp_path / "edge" / "tokenizer.json"))
+        folders.append(write_bundle(tmp_path / "edge"))
+    words = ["agree", "dis-agree!", "é", "e\u0301", "🙂🙂", "\u4e2d\u6587", "a\x1cb", "x" * 300, "مرحبا", "\t", ""]
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(words, 60_000)) for _ in range(3)]
+    texts += ["x" * 200_000, "\u4e2d" * 200_000, " " * 200_000 + "agree", "🙂" * 200_000]
+    for folder in folders:
+        loaded = Bundle(folder)
+        for text in texts:
+            assert loaded._encode(loaded._beginning(text)).ids == loaded._encode(text).ids
+        assert [len(loaded._beginning(text)) < len(text) for text in texts[:3]] == [True] * 3

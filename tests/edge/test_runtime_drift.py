@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def test_a_summary_counts(bundle: Path) -> None:
     top = [int(20 * float(p)) for p in found.probs[: len(TEXTS)].max(axis=1)]
     assert summary["confidence"] == [top.count(i) for i in range(20)]
     edges = [0, *LENGTHS, 10**9]
-    expected = [sum(low < n <= high for n in found.lengths.tolist()) for low, high in zip(edges, edges[1:])]
+    expected = [sum(low < n <= high for n in found.lengths.tolist()) for low, high in pairwise(edges)]
     assert summary["length"] == expected
 
 
@@ -105,6 +106,7 @@ def test_chance_exceeds_its_value_once_in_a_hundred(bins: int, even: float, n: i
 def test_empty_bins_change_nothing() -> None:
     assert stability([5, 5, 0, 0], [9, 1, 0, 0]) == stability([5, 5], [9, 1])
     assert stability([7], [9]) == (0.0, 0.0)
+    assert stability([7, 1], [0, 0]) == (0.0, np.inf)
 
 
 def test_the_same_world_needs_no_audit() -> None:
