@@ -111,6 +111,9 @@ class Bundle:
         self._inputs = [each.name for each in self._session.get_inputs()]
         if not set(self._inputs) <= set(INPUTS):
             raise BundleError(f"{self.folder / FILES[0]}: found inputs {self._inputs}, expected some of {INPUTS}")
+        answers = {each.name: each.shape for each in self._session.get_outputs()}.get("logits", [0])[-1]
+        if isinstance(answers, int) and answers != len(self.labels):
+            raise BundleError(f"{self.folder / FILES[0]}: found {answers} logits, expected {len(self.labels)}")
 
     def classify(self, texts: Sequence[str], contexts: Sequence[Mapping[str, str]] | None = None) -> Classified:
         """Labels N documents.
@@ -130,7 +133,6 @@ class Bundle:
         )
         # The longest first, so that no thread is left alone with one at the end.
         rows = deque(sorted((r for r, e in enumerate(result.errors) if e is None), key=lambda r: -len(texts[r])))
-
         session = self._single() if size == 1 else self._session
 
         def work() -> None:
@@ -286,7 +288,8 @@ def read_bundle(folder: Path, keep: Sequence[str] = ()) -> tuple[dict[str, Any],
     _compare(path, found, stated[1].decode())
     try:
         info = json.loads(content)
-        _check_schema(path, info)
+        if (schema := info["schema"]) != SCHEMA:
+            raise BundleError(f"{path}: schema {schema!r}, but this runtime knows {SCHEMA}; use the bundle's own")
         files = {str(name): str(digest) for name, digest in info["files"].items()}
         _check_shape(info)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -297,23 +300,18 @@ def read_bundle(folder: Path, keep: Sequence[str] = ()) -> tuple[dict[str, Any],
     return info | {"sha256": found}, _contents(folder, files, keep)
 
 
-def _check_schema(path: Path, info: dict[str, Any]) -> None:
-    if info["schema"] != SCHEMA:
-        raise BundleError(f"{path}: schema {info['schema']!r}, but this runtime knows {SCHEMA}; use the bundle's own")
-
-
 def _check_shape(info: dict[str, Any]) -> None:
     labels, columns, abstention = info["labels"], info["columns"], info["abstention"]
-    _need(len(set(labels)) == len(labels) > 1 and all(isinstance(label, str) for label in labels), "labels")
-    _need(isinstance(columns["text"], str) and isinstance(columns["context"], dict), "columns")
-    _need(type(info["max_length"]) is int and info["max_length"] > 0, "max_length")
-    _need(0 < info["temperature"] < float("inf"), "temperature")
-    _need(abstention is None or len(abstention["thresholds"]) == len(labels), "abstention")
-
-
-def _need(condition: bool, key: str) -> None:
-    if not condition:
-        raise ValueError(f"unexpected {key}")
+    fine = {
+        "labels": len(set(labels)) == len(labels) > 1 and all(isinstance(label, str) for label in labels),
+        "columns": isinstance(columns["text"], str) and isinstance(columns["context"], dict),
+        "max_length": type(info["max_length"]) is int and info["max_length"] > 0,
+        "temperature": 0 < info["temperature"] < float("inf"),
+        "abstention": abstention is None or len(abstention["thresholds"]) == len(labels),
+    }
+    for key, holds in fine.items():
+        if not holds:
+            raise ValueError(f"unexpected {key}")
 
 
 def _contents(folder: Path, files: Mapping[str, str], keep: Sequence[str]) -> dict[str, bytes]:
@@ -946,25 +944,20 @@ class Output:
 
     def _write_parquet(self, rows: Sequence[Row], batch: Any, found: Sequence[Sequence[Any]]) -> None:  # noqa: ANN401
         pa, _ = _pyarrow()
-        kept = list(batch.columns) if self.as_is else self._strings(rows)
-        columns = [pa.array(values, kind) for values, kind in zip(zip(*found, strict=True), self._kinds(), strict=True)]
-        self.parquet.write_table(pa.Table.from_arrays([*kept, *columns], schema=self.schema))
-
-    def _kinds(self) -> list[Any]:
-        return [self.schema.field(name).type for name in self.added]
-
-    def _strings(self, rows: Sequence[Row]) -> list[Any]:
-        pa, _ = _pyarrow()
-        columns = zip(*(self._values(row) for row in rows), strict=True)
-        return [pa.array([_HALF_PAIR.sub("\ufffd", _plain(v)) for v in column], pa.string()) for column in columns]
+        columns = list(zip(*found, strict=True))
+        if not self.as_is:
+            texts = ([_HALF_PAIR.sub("\ufffd", _plain(value)) for value in self._values(row)] for row in rows)
+            columns = [*zip(*texts, strict=True), *columns]
+        fields = list(self.schema)[-len(columns) :]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, fields, strict=True)]
+        kept = batch.columns if self.as_is else []
+        self.parquet.write_table(pa.Table.from_arrays([*kept, *arrays], schema=self.schema))
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - what a cell may hold
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.7g}"
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, bool | list | dict) else str(value)
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return "" if value is None else str(value)
 
 
 # ---- The command line ------------------------------------------------------------------------------------------------
@@ -1084,14 +1077,9 @@ class _Run:
                 _show_progress(rows, time.monotonic() - begin, table.done(rows))
 
     def _check(self, table: Table) -> None:
-        header = table.header.raw.split("\t")
-        if (
-            table.format == "text"
-            and not self.options.format
-            and len(header) > 1
-            and self.bundle.columns["text"] in header
-        ):
-            fault = f"the first line names the column {self.bundle.columns['text']!r}"
+        header, name = table.header.raw, self.bundle.columns["text"]
+        if table.format == "text" and not self.options.format and "\t" in header and name in header.split("\t"):
+            fault = f"the first line names the column {name!r}"
             raise BundleError(f"{table.name}: {fault}; expected --format tsv or --format text")
         for field, column in self.context.items():
             if table.format == "text":
@@ -1118,7 +1106,7 @@ class _Run:
         """Returns the values of the added columns."""
         if found.errors[i] is not None:
             return [None, "error", found.errors[i], *[None] * len(self.bundle.labels)]
-        probs = [float(f"{p:.7g}") for p in found.probs[i].tolist()]
+        probs = [float(str(p)) for p in found.probs[i]]  # the shortest decimals that say which float32 it is
         return [None, "deferred", None, *probs] if found.abstained[i] else [found.labels[i], "edge", None, *probs]
 
     def _defer(self, file: BinaryIO, rows: Sequence[Row], found: Classified, before: int) -> None:
@@ -1127,9 +1115,11 @@ class _Run:
         stem = "stdin" if self.options.file == "-" else Path(self.options.file).name.split(".")[0]
         for i in np.flatnonzero(found.abstained).tolist():
             values = rows[i].values
-            name = values.get(columns["id"] or "") or f"{stem}:{before + i + 1}"
-            row = {columns["id"] or "id": _HALF_PAIR.sub("\ufffd", _plain(name)), columns["text"]: values[self.text]}
-            row |= {c: _text(values.get(c)) for c in columns["context"].values()}
+            name = _plain(values.get(columns["id"]))
+            name = _HALF_PAIR.sub("\ufffd", name) if name.strip() else f"{stem}:{before + i + 1}"
+            row = {columns["id"] or "id": name}
+            row |= {columns["text"]: _text(values[self.text])}
+            row |= {column: _text(values[column]) for column in self.context.values()}
             row |= {columns["context"][field]: value for field, value in self.constants.items()}
             row |= {columns["gold"]: None} if columns["gold"] else {}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
@@ -1147,13 +1137,7 @@ def _text(value: Any) -> Any:  # noqa: ANN401 - what a cell may hold
     """Returns a cell as training reads it; what is none of a text's forms comes back as it is."""
     if value is None or value != value:  # nan
         return ""
-    return (
-        value
-        if isinstance(value, list | dict | bytes)
-        else json.dumps(value)
-        if isinstance(value, bool)
-        else str(value)
-    )
+    return value if isinstance(value, list | dict | bytes) else _plain(value)
 
 
 def _show_progress(rows: int, seconds: float, done: float | None) -> None:

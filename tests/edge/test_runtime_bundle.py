@@ -153,6 +153,11 @@ def test_what_bundle_json_says_cannot_be_changed(make_bundle) -> None:
         Bundle(path.parent)
 
 
+def test_a_model_of_other_labels_is_refused(make_bundle) -> None:
+    with pytest.raises(BundleError, match=r"model.onnx: found 3 logits, expected 2"):
+        Bundle(make_bundle(labels=["a", "b"]))
+
+
 def test_another_schema_is_refused(make_bundle) -> None:
     with pytest.raises(BundleError, match="schema 2, but this runtime knows 1"):
         Bundle(make_bundle(schema=2))

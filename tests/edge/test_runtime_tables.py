@@ -161,6 +161,21 @@ def test_every_format_becomes_every_other(classify, source: str, output: str) ->
     ]
 
 
+def test_numbers_of_parquet_keep_every_digit(classify, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a"], "x": [0.1234567890123456]}), tmp_path / "t.parquet")
+    made = read_table(str(classify("in.parquet", (tmp_path / "t.parquet").read_bytes(), output="o.csv")))
+    assert made.columns["x"] == ["0.1234567890123456"]
+
+
+def test_probabilities_are_written_exactly(classify, bundle: Path) -> None:
+    made = read_table(str(classify("in.txt", "\n".join(TEXTS).encode(), output="o.csv")))
+    probs = np.array([made.columns[name] for name in ADDED[3:]], dtype=np.float32).T
+    np.testing.assert_array_equal(probs, Bundle(bundle).classify(TEXTS).probs)
+
+
 def test_bad_bytes_become_another_format_too(classify) -> None:
     assert b"\xff" in classify("in.csv", b"text,n\nfine,\xff\n", output="o.jsonl").read_bytes()
     assert read_table(str(classify("in.csv", b"text,n\nfine,\xff\n", output="o.parquet"))).columns["n"] == ["\ufffd"]
