@@ -13,6 +13,7 @@ TORCH = {
     "hub/attention", "hub/prefix", "hub/reasoning", "hub/scoring", "hub/labeler", "hub/local", "hub/api",
     "hub/imported", "hub/writer", "training/datamodule", "training/losses", "training/batches", "training/tokens",
     "training/classifier", "training/parts", "cli/study", "cli/progress",
+    "cli/export", "edge/export", "edge/graph", "edge/quantization",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

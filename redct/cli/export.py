@@ -5,7 +5,7 @@ from typing import Literal
 
 import lightning as L
 
-from redct.edge.export import Exported, Options, export_bundle, export_huggingface
+from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
 from redct.errors import InputError
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
@@ -60,7 +60,7 @@ class StudyTrainer(L.Trainer):
             export_huggingface(trained, datamodule, checkpoint, folder, license)
             print(f"for transformers and model hubs: {folder}")
             return
-        options = Options(precision, max_error, delta, per_class, wheels, python, platform, license)
+        options = ExportOptions(precision, max_error, delta, per_class, wheels, python, platform, license)
         _show(export_bundle(trained, datamodule, checkpoint, folder, options), datamodule)
 
 

@@ -14,20 +14,22 @@ from torch import Tensor
 
 from redct.calibration import fit_temperature, scale
 from redct.documents import Document
-from redct.edge.abstention import Abstention
+from redct.edge.abstention import Abstention, choose_thresholds
 from redct.edge.bundle import copy_runtime, seal
 from redct.edge.card import model_card
 from redct.edge.graph import write_graph
 from redct.edge.parity import Parity, compare
 from redct.edge.provenance import provenance
 from redct.edge.quantization import PRECISIONS, Inputs, Precision
-from redct.edge.runtime import Bundle, Classified
+from redct.edge.runtime import Bundle, Classified, summarise
 from redct.edge.wheels import fetch_wheels, requirements
 from redct.errors import InputError
 from redct.experts import RANDOMISED
 from redct.files import whole
 from redct.training.classifier import EdgeClassifier, load_tokenizer
-from redct.training.datamodule import LabeledTextDataModule, Part
+from redct.training.datamodule import LabeledTextDataModule
+from redct.training.parts import Part
+from redct.training.reserve import check_unused
 from redct.training.tokens import pairs
 
 FEWEST_FOR_PARITY: Final = 500
@@ -38,7 +40,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """How a bundle is made.
 
     Args:
@@ -105,7 +107,7 @@ class _Checkpoint:
 
 
 def export_bundle(
-    model: EdgeClassifier, data: LabeledTextDataModule, checkpoint: Path, folder: Path, options: Options
+    model: EdgeClassifier, data: LabeledTextDataModule, checkpoint: Path, folder: Path, options: ExportOptions
 ) -> Exported:
     """Writes the bundle of a study.
 
@@ -120,7 +122,7 @@ def export_bundle(
         InputError: When the bundle does not answer as the checkpoint does, or an option cannot be met.
     """
     data.setup("validate")
-    reserve = data.reserve_part() if options.max_error is not None else None  # refused before any work, if it is
+    reserve = _reserve(data, checkpoint) if options.max_error is not None else None  # refused before any work
     train, validation = data.parts["train"].part, data.parts["validation"].part
     trained = _Checkpoint(model.float(), load_tokenizer(model.encoder), int(data.max_length or 0))
     judged = _for_parity(validation, train, data.seed)
@@ -140,9 +142,9 @@ def export_bundle(
         precision, parity, notes = _write_model(model, samples, temporary, content, judged, exact, options.precision)
         bundle = Bundle(temporary)
         seen = _classify(bundle, validation.documents)
-        content |= {"precision": precision, "parity": asdict(parity)}
+        content |= {"precision": precision, "parity": asdict(parity), "reference": summarise(seen, validation.weight)}
         abstention = None
-        if reserve is not None:
+        if reserve is not None and options.max_error is not None:
             abstention = choose_thresholds(
                 _classify(bundle, reserve.documents).probs,
                 reserve.label,
@@ -164,6 +166,15 @@ def export_bundle(
         (temporary / "README.md").write_text(card, encoding="utf-8")
         seal(temporary, content)
     return Exported(folder, precision, parity, abstention, notes)
+
+
+def _reserve(data: LabeledTextDataModule, checkpoint: Path) -> Part:
+    """Returns the documents to choose the threshold on, which have served nothing else."""
+    reserve = data.reserve_part()
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
+    trained_on = state.get(type(data).__name__, {}).get("targets")
+    check_unused([document.id for document in reserve.documents], data.targets_path, trained_on)
+    return reserve
 
 
 def _for_parity(validation: Part, train: Part, seed: int) -> Part:
@@ -194,7 +205,7 @@ def _temperature(logits: Floats, validation: Part, data: LabeledTextDataModule) 
     return fitted, f"scaled by a temperature of {fitted:.2f}, fitted to {count} {source} labels"
 
 
-def _write_surroundings(folder: Path, tokenizer: Any, options: Options) -> None:  # noqa: ANN401
+def _write_surroundings(folder: Path, tokenizer: Any, options: ExportOptions) -> None:  # noqa: ANN401
     """Writes all of a bundle that does not depend on the model's precision."""
     folder.mkdir()
     copy_runtime(folder)
@@ -218,7 +229,7 @@ def _write_model(
 ) -> tuple[Precision, Parity, list[str]]:
     """Writes the fastest graph that answers as the checkpoint; returns its precision, and why not a faster one."""
     assert model.network is not None
-    tried = []
+    tried: list[str] = []
     for precision in PRECISIONS if asked == "auto" else [p for p in PRECISIONS if p == asked]:
         write_graph(model.network, precision, samples, folder / "model.onnx")
         seal(folder, content | {"precision": precision})
@@ -235,7 +246,7 @@ def _classify(bundle: Bundle, documents: Sequence[Document]) -> Classified:
     return bundle.classify([document.text for document in documents], contexts)
 
 
-def _wheels_for(options: Options) -> str:
+def _wheels_for(options: ExportOptions) -> str:
     if not options.wheels:
         return ""
     python = options.python or ".".join(map(str, sys.version_info[:2]))

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from redct.edge.quantization import Inputs, Precision, make_quantisable
 
@@ -44,7 +45,7 @@ def write_graph(network: nn.Module, precision: Precision, samples: Sequence[Inpu
         path: The file.
     """
     network = copy.deepcopy(network).eval()
-    if hasattr(network, "set_attn_implementation"):
+    if isinstance(network, PreTrainedModel):
         network.set_attn_implementation("eager")  # of all it gives the smallest graph
     make_quantisable(network, precision, samples)
     with TemporaryDirectory() as folder, _quiet():

@@ -17,7 +17,7 @@ Whether to balance or to normalise is chosen for each layer by the error of its 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -204,8 +204,8 @@ def _observe(network: nn.Module, samples: Sequence[Inputs]) -> tuple[list[_Layer
 
 @contextmanager
 def _recording(network: nn.Module, seen: dict[str, list[Tensor]]) -> Iterator[None]:
-    def record(name: str) -> Any:  # noqa: ANN401 - torch's own form of a hook
-        return lambda module, inputs: seen.setdefault(name, []).append(inputs[0])
+    def record(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: seen.setdefault(name, []).append(inputs[0])
 
     called = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
     hooks = [module.register_forward_pre_hook(record(name)) for name, module in called]

@@ -92,7 +92,7 @@ def bundle(folder: Path, threads: int) -> tuple[Bulk, Single]:
 
     def bulk(source: Path, target: Path) -> None:
         target.unlink(missing_ok=True)
-        runtime.main(["--threads", str(threads), str(source), "--output", str(target)], folder=folder)
+        runtime.run(folder, ["--threads", str(threads), str(source), "--output", str(target)])
 
     return bulk, lambda text: loaded.classify([text])
 
@@ -205,7 +205,8 @@ def bound(edge: Path, source: Path, work: Path, documents: int = 300) -> None:
             spent[event["args"]["op_name"]] += event["dur"]
     total = sum(spent.values())
     print(
-        f"operators, one thread, {np.mean([len(row.ids) for row in rows]):.1f} tokens: {total / documents / 1000:.2f} ms a document, profiled"
+        f"operators, one thread, {np.mean([len(row.ids) for row in rows]):.1f} tokens: "
+        f"{total / documents / 1000:.2f} ms a document, profiled"
     )
     for name, micro in spent.most_common(8):
         print(f"  {name} {micro / total:.0%}")
@@ -230,7 +231,8 @@ def bound(edge: Path, source: Path, work: Path, documents: int = 300) -> None:
     macs = sum(np.prod(each.dims) for each in _weights(edge)) * sum(len(row.ids) for row in rows)
     reached, best = macs / (products / 1e6), size**3 / min(taken)
     print(
-        f"int8 products: {reached / 1e9:.0f} G multiply-adds/s, onnxruntime's own peak here (1024 x 1024 x 1024): {best / 1e9:.0f} G"
+        f"int8 products: {reached / 1e9:.0f} G multiply-adds/s; "
+        f"onnxruntime's own peak here (1024 x 1024 x 1024): {best / 1e9:.0f} G"
     )
 
 

@@ -25,12 +25,12 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_requirements_are_the_versions_here() -> None:
-    import numpy
+    import numpy as np
     import onnxruntime
     import tokenizers
 
     assert requirements().splitlines() == [
-        f"{module.__name__}=={module.__version__}" for module in (numpy, onnxruntime, tokenizers)
+        f"{module.__name__}=={module.__version__}" for module in (np, onnxruntime, tokenizers)
     ]
 
 
