@@ -127,7 +127,8 @@ def export_bundle(
     trained = _Checkpoint(model.float(), load_tokenizer(model.encoder), int(data.max_length or 0))
     judged = _for_parity(validation, train, data.seed)
     logits = trained.logits(judged.documents)
-    temperature, why = _temperature(logits[: len(validation.documents)], validation, data)
+    strategy = data.experts.strategy if data.experts is not None else None
+    temperature, why = choose_temperature(logits[: len(validation.documents)], validation, strategy)
     exact = np.exp(scale(logits, temperature))
     content: dict[str, Any] = {
         "labels": data.task.labels,
@@ -192,15 +193,25 @@ def _for_parity(validation: Part, train: Part, seed: int) -> Part:
     )
 
 
-def _temperature(logits: Floats, validation: Part, data: LabeledTextDataModule) -> tuple[float, str]:
-    """Returns the temperature, and how it came about."""
+def choose_temperature(logits: Floats, validation: Part, strategy: str | None) -> tuple[float, str]:
+    """Fits the classifier's temperature, where labels allow it.
+
+    Args:
+        logits: (M, K) the classifier's, for the documents of `validation`.
+        validation: M documents.
+        strategy: How the experts' documents were chosen; None where no expert was asked.
+
+    Returns:
+        The temperature, 1 where none can be fitted, and in words how it came about.
+    """
     source, count = validation.source[0], len(validation.source)
+    as_it_is = "as the classifier gives them"
     if source == "llm":
-        return 1.0, "as the classifier gives them: validated on the LLM's labels, which fit no temperature"
+        return 1.0, f"{as_it_is}: validated on the LLM's labels, which fit no temperature"
     if count < FEWEST_FOR_TEMPERATURE:
-        return 1.0, f"as the classifier gives them: {count} {source} labels are too few to fit a temperature"
-    if source == "expert" and data.experts is not None and data.experts.strategy not in RANDOMISED:
-        return 1.0, f"as the classifier gives them: the experts' documents were chosen by {data.experts.strategy}"
+        return 1.0, f"{as_it_is}: {count} {source} labels are too few to fit a temperature"
+    if source == "expert" and strategy not in RANDOMISED:
+        return 1.0, f"{as_it_is}: the experts' documents were chosen by {strategy}, and are not representative"
     fitted = fit_temperature(logits, validation.label, validation.weight)
     return fitted, f"scaled by a temperature of {fitted:.2f}, fitted to {count} {source} labels"
 

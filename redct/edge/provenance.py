@@ -38,7 +38,12 @@ def provenance(data: LabeledTextDataModule, model: EdgeClassifier, checkpoint: P
 def _data(data: LabeledTextDataModule) -> dict[str, Any]:
     train, validation = data.parts["train"].part, data.parts["validation"].part
     splits = data.splits()
-    corpora = {"train": splits.train, "test": splits.test, "validation": splits.validation}
+    corpora = {
+        "train": splits.train,
+        "test": splits.test,
+        "validation": splits.validation,
+        "reserve": splits.reserve,
+    }
     return {
         "files": [file for part, corpus in corpora.items() for file in _files(part, corpus)],
         "train": {source: train.source.count(source) for source in ("llm", "expert")},

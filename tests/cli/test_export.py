@@ -130,33 +130,55 @@ def test_a_folder_for_transformers_and_hubs(trained: Path, capfd) -> None:
     assert front["pipeline_tag"] == "text-classification"
 
 
-def test_temperature_is_fitted_to_gold_where_that_validates(trained: Path) -> None:
-    content = yaml.safe_load(trained.read_text())
-    lines = Path("train.jsonl").read_text().splitlines()
-    changed = [
-        json.dumps(json.loads(line) | {"id": f"v{n}", "text": f"more {n} {json.loads(line)['text']}"})
-        for n, line in enumerate(lines)
+def reserved(study: Path, count: int = 300) -> None:
+    """Gives the study a reserve: a file of other documents."""
+    lines = [
+        json.dumps({"id": f"r{n}", "text": f"reserved {n} {('bad', 'good', 'when')[n % 3]}", "target": "tea"})
+        for n in range(count)
     ]
-    Path("validation.jsonl").write_text("\n".join(changed) + "\n")
-    content["data"]["validation"] = "validation.jsonl"
-    content["trainer"]["max_epochs"] = 12  # enough to learn something
-    content["model"]["learning_rate"] = 5e-3
-    trained.write_text(yaml.safe_dump(content))
-    assert run("fit") == 0
-    assert run("export") == 0
+    golds = ("against", "for", "neutral")
+    rows = [json.loads(line) | {"stance": golds[n % 3]} for n, line in enumerate(lines)]
+    Path("reserve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    content = yaml.safe_load(study.read_text())
+    content["data"]["reserve"] = "reserve.jsonl"
+    study.write_text(yaml.safe_dump(content))
+
+
+def test_a_bundle_that_abstains_defers_to_the_hub(study: Path, capfd) -> None:
+    reserved(study)
+    for command in ("predict", "fit"):
+        assert run(command) == 0
+    # A random encoder is right by chance, one time in three.
+    assert run("export", "--max_error", "0.78") == 0
+    assert "at most 78.0% of the answers are wrong, with probability 95.0%" in capfd.readouterr().out
     info = json.loads((EDGE / "bundle.json").read_text())
-    assert info["parity"]["documents"] == 180
-    documents = read_documents("validation.jsonl", load_task("task.yaml")).documents
-    gold = np.array([info["labels"].index(d.gold) for d in documents])
-    probs = Bundle(EDGE).classify([d.text for d in documents], [d.context for d in documents]).probs.astype(float)
+    chosen = info["abstention"]
+    assert chosen["documents"] == 300
+    assert chosen["answered"] == round(300 * chosen["coverage"])
+    assert len(set(chosen["thresholds"])) == 1
+    assert "reserve.jsonl, 300 rows" in (EDGE / "README.md").read_text()
 
-    def loss(power: float) -> float:
-        scaled = probs**power / (probs**power).sum(axis=1, keepdims=True)
-        return float(-np.log(scaled[np.arange(len(gold)), gold]).mean())
+    documents = read_documents("reserve.jsonl", load_task("task.yaml")).documents
+    answers = Bundle(EDGE).classify([d.text for d in documents], [d.context for d in documents])
+    said = ~answers.abstained
+    assert said.sum() == chosen["answered"]
+    wrong = sum(answers.labels[n] != documents[n].gold for n in np.flatnonzero(said))
+    assert wrong == chosen["errors"]
+    from scipy.stats import binom
 
-    assert 0.1 < info["temperature"] < 50
-    assert info["temperature"] != 1
-    assert loss(1) <= min(loss(0.9), loss(1.1))  # nothing left to scale
+    assert binom.cdf(wrong, said.sum(), 0.78) == pytest.approx(chosen["p_values"][0])
+    assert chosen["p_values"][0] <= 0.05
+
+
+def test_a_threshold_that_nobody_can_promise_is_refused(study: Path, capfd) -> None:
+    for command in ("predict", "fit"):
+        assert run(command) == 0
+    assert "data.reserve: found nothing" in refused(capfd, "export", "--max_error", "0.78")
+    reserved(study)
+    line = refused(capfd, "export", "--max_error", "0.01")
+    print(line)
+    assert "max_error" in line
+    assert not EDGE.exists()
 
 
 @pytest.mark.slow
