@@ -26,7 +26,6 @@ from datetime import UTC, datetime
 from functools import reduce
 from itertools import chain
 from pathlib import Path
-from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, cast
 
 import numpy as np
@@ -87,13 +86,12 @@ class Bundle:
     Args:
         folder: The folder.
         threads: By default, one per usable core.
-        quick: Whether a document that comes alone gets all of them; this takes the model's memory twice.
 
     Raises:
         BundleError: When a file is absent, altered, or not as it must be.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None, *, quick: bool = True) -> None:
+    def __init__(self, folder: str | Path, threads: int | None = None) -> None:
         if threads is not None and threads < 1:
             raise BundleError(f"threads: found {threads}, expected 1 or more")
         self.folder, self.threads = Path(folder), threads or _cores()
@@ -105,9 +103,7 @@ class Bundle:
         self.temperature: float = self.info["temperature"]
         self._thresholds: list[float | None] | None = (self.info["abstention"] or {}).get("thresholds")
         self._tokenizer, self._unknown = _tokenizer(contents["tokenizer.json"], self.max_length)
-        self._session = _session(contents["model.onnx"], 1)
-        self._quick: Any = None if quick and self.threads > 1 else self._session  # made at need
-        self._making = Lock()
+        self._session = _session(contents["model.onnx"])
         self._inputs = [each.name for each in self._session.get_inputs()]
         if not set(self._inputs) <= set(INPUTS):
             raise BundleError(f"{self.folder / FILES[0]}: found inputs {self._inputs}, expected some of {INPUTS}")
@@ -133,7 +129,6 @@ class Bundle:
         )
         # The longest first, so that no thread is left alone with one at the end.
         rows = deque(sorted((r for r, e in enumerate(result.errors) if e is None), key=lambda r: -len(texts[r])))
-        session = self._single() if size == 1 else self._session
 
         def work() -> None:
             while rows:
@@ -141,7 +136,7 @@ class Bundle:
                     row = rows.popleft()
                 except IndexError:  # another thread took the last one
                     return
-                self._answer(session, texts[row], contexts[row] if contexts else {}, row, result)
+                self._answer(texts[row], contexts[row] if contexts else {}, row, result)
 
         workers = min(self.threads, len(rows))
         if workers < 2:
@@ -177,14 +172,7 @@ class Bundle:
         words = text[:LONG].rsplit(" ", 1)[0]
         return words if len(self._encode(words).overflowing) > 1 else text
 
-    def _single(self) -> Any:  # noqa: ANN401 - onnxruntime has no types
-        with self._making:
-            if self._quick is None:
-                contents = read_bundle(self.folder, keep=FILES[:1])[1]
-                self._quick = _session(contents[FILES[0]], self.threads)
-            return self._quick
-
-    def _answer(self, session: Any, text: str, context: Mapping[str, str], row: int, result: Classified) -> None:  # noqa: ANN401
+    def _answer(self, text: str, context: Mapping[str, str], row: int, result: Classified) -> None:
         """Fills one row of the result."""
         pair = "\n".join(f"{field}: {context[field]}" for field in self.context_fields)
         text = self._beginning(text)
@@ -195,7 +183,7 @@ class Bundle:
             return
         types = np.array([encoding.type_ids], dtype=np.int64)
         given = dict(zip(INPUTS, (ids, np.ones_like(ids), types), strict=True))
-        logits = session.run(["logits"], {name: given[name] for name in self._inputs})[0][0]
+        logits = self._session.run(["logits"], {name: given[name] for name in self._inputs})[0][0]
         if not np.isfinite(logits).all():
             result.errors[row] = "no finite logits"
             return
@@ -230,18 +218,18 @@ def _tokenizer(content: bytes, max_length: int) -> tuple[Any, int | None]:
     return tokenizer, tokenizer.token_to_id(unknown)
 
 
-def _session(model: bytes, threads: int) -> Any:  # noqa: ANN401 - onnxruntime has no types
+def _session(model: bytes) -> Any:  # noqa: ANN401 - onnxruntime has no types
     import onnxruntime  # noqa: PLC0415 - drift needs none
 
     if b"location" in model and _OUTSIDE.search(model):
         raise BundleError(f"{FILES[0]}: names data outside of it, expected a model in one file")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # done at export
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # A document's products are too small for two threads to be faster than one, and slower where a core is busy.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # Documents differ in length: an arena keeps the longest's memory, and patterns grow with every new length.
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not burn a small CPU
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -1024,7 +1012,7 @@ def _run_classify(folder: Path, args: Sequence[str], name: str) -> int:
     parser.add_argument("--threads", type=int, metavar="N", help="documents at a time, by default one per core")
     options = parser.parse_args(args)
     begin = time.monotonic()
-    run = _Run(Bundle(folder, options.threads, quick=False), options)
+    run = _Run(Bundle(folder, options.threads), options)
     with ExitStack() as stack:
         run.work(stack)
     if options.summary:

@@ -8,7 +8,8 @@ runs/STUDY holds checkpoints/best (the transformers folder) and edge (the bundle
     pipeline   transformers.pipeline, fp32, in batches of 32 and one by one
     fp32 ONNX  the plain torch.onnx.export, one document a call
     reference  that graph with onnxruntime's dynamic int8 per channel, one document a call
-    bundle     redct's runtime, in the mode that a user gets
+    bundle     redct's runtime, loaded as the others are
+    command    `redct classify` from its start to its end: verifying, loading, reading, writing the table
 
 In bulk, documents are read from the file and their answers are written to one; two threads a document each, where the
 contestant is onnxruntime. One by one, a session has two threads.
@@ -23,6 +24,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -91,10 +94,21 @@ def bundle(folder: Path, threads: int) -> tuple[Bulk, Single]:
     loaded = runtime.Bundle(folder, threads)
 
     def bulk(source: Path, target: Path) -> None:
-        target.unlink(missing_ok=True)
-        runtime.run(folder, ["--threads", str(threads), str(source), "--output", str(target)])
+        found = loaded.classify(read(source))
+        target.write_text("\n".join(map(json.dumps, found.probs.tolist())))
 
     return bulk, lambda text: loaded.classify([text])
+
+
+def command(folder: Path, threads: int) -> tuple[Bulk, None]:
+    """Returns `redct classify`, which also verifies and loads the bundle and returns the table."""
+
+    def bulk(source: Path, target: Path) -> None:
+        target.unlink(missing_ok=True)
+        with redirect_stderr(StringIO()):
+            runtime.run(folder, ["--threads", str(threads), str(source), "--output", str(target)])
+
+    return bulk, None
 
 
 def contestants(study: Path, work: Path, threads: int) -> dict[str, tuple[Bulk, Single]]:
@@ -121,47 +135,49 @@ def contestants(study: Path, work: Path, threads: int) -> dict[str, tuple[Bulk, 
         "fp32 ONNX": plain(exported, tokenizer, length, threads),
         "reference": plain(quantised, tokenizer, length, threads),
         "bundle": bundle(edge, threads),
+        "command": command(edge, threads),
     }
 
 
-def race(entries: dict[str, tuple[Bulk, Single]], source: Path, work: Path, rounds: int) -> None:
+def race(entries: dict[str, tuple[Bulk, Single | None]], source: Path, work: Path, rounds: int) -> None:
     """Prints documents per second in bulk and one by one, each the median over rounds, and latencies."""
     texts = read(source)
     bulk: dict[str, list[float]] = {name: [] for name in entries}
-    single: dict[str, list[float]] = {name: [] for name in entries}
-    latency: dict[str, list[float]] = {name: [] for name in entries}
+    latency: dict[str, list[list[float]]] = {name: [] for name in entries}
     for number in range(rounds):
         for name, (many, one) in entries.items():
-            one(texts[0])
             start = time.perf_counter()
             many(source, work / f"answers-{name.replace(' ', '-')}.jsonl")
             bulk[name].append(len(texts) / (time.perf_counter() - start))
-            taken = []
-            for text in texts[number :: max(1, len(texts) // 500)]:
-                start = time.perf_counter()
-                one(text)
-                taken.append(time.perf_counter() - start)
-            single[name].append(len(taken) / sum(taken))
-            latency[name] += taken
-    print("contestant | bulk docs/s | times pipeline, by round | single docs/s | times pipeline | p50 ms | p95 ms")
+            chosen = texts[number :: max(1, len(texts) // 500)]
+            latency[name].append([seconds(one, text) for text in chosen] if one else [float("nan")])
+    single = {name: [1 / np.mean(taken) for taken in latency[name]] for name in entries}
+    print(
+        "contestant | bulk docs/s | times pipeline, by round | single docs/s | times pipeline, by round | p50 ms | p95 ms"
+    )
     for name in entries:
-        ratios = [
-            " ".join(f"{a / b:.2f}" for a, b in zip(rates[name], rates["pipeline"], strict=True))
-            for rates in (bulk, single)
-        ]
-        p50, p95 = np.quantile(latency[name], (0.5, 0.95)) * 1000
-        print(
-            f"{name} | {np.median(bulk[name]):.0f} | {ratios[0]} | {np.median(single[name]):.0f} | {ratios[1]} "
-            f"| {p50:.2f} | {p95:.2f}"
-        )
+        cells = [name]
+        for rates in (bulk, single):
+            ratios = (f"{a / b:.2f}" for a, b in zip(rates[name], rates["pipeline"], strict=True))
+            cells += [f"{np.median(rates[name]):.0f}", " ".join(ratios)]
+        cells += [f"{1000 * t:.2f}" for t in np.quantile(np.concatenate(latency[name]), (0.5, 0.95))]
+        print(" | ".join(cells))
+
+
+def seconds(one: Single, text: str) -> float:
+    """Returns how long a document takes."""
+    start = time.perf_counter()
+    one(text)
+    return time.perf_counter() - start
 
 
 def footprint(edge: Path, source: Path, work: Path, runs: int = 5) -> None:
     """Prints peak memory and cold start of the bundle's own classify.py, in processes of their own."""
     code = (
-        "import resource, sys; sys.argv[0] = sys.argv[1]; sys.path.insert(0, sys.argv[1].rsplit('/', 1)[0])\n"
+        "import sys; sys.path.insert(0, sys.argv[1].rsplit('/', 1)[0])\n"
         "import classify; code = classify.main(sys.argv[2:])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr); sys.exit(code)"
+        "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "print(int(peak.split()[1]) / 1024, file=sys.stderr); sys.exit(code)"
     )
     script = str(edge / "classify.py")
 
