@@ -152,9 +152,7 @@ def race(entries: dict[str, tuple[Bulk, Single | None]], source: Path, work: Pat
             chosen = texts[number :: max(1, len(texts) // 500)]
             latency[name].append([seconds(one, text) for text in chosen] if one else [float("nan")])
     single = {name: [1 / np.mean(taken) for taken in latency[name]] for name in entries}
-    print(
-        "contestant | bulk docs/s | times pipeline, by round | single docs/s | times pipeline, by round | p50 ms | p95 ms"
-    )
+    print("contestant | bulk docs/s | times pipeline | one by one docs/s | times pipeline | p50 ms | p95 ms")
     for name in entries:
         cells = [name]
         for rates in (bulk, single):
