@@ -23,6 +23,7 @@ COMMANDS = {
     "fit": Command("redct.cli.study", "relabel with experts, then train the edge classifier"),
     "validate": Command("redct.cli.study", "score the best checkpoint on the validation documents"),
     "test": Command("redct.cli.study", "score the best checkpoint on held-out documents, beside the LLM"),
+    "serve": Command("redct.cli.serve", "answer over HTTP with an exported bundle; needs no torch"),
     "status": Command("redct.cli.status", "say what of a study is done, and the next command"),
 }
 

@@ -1,0 +1,191 @@
+"""The documents of all requests wait in one queue; what waits is classified together, each request in its turn."""
+
+import asyncio
+import logging
+import math
+import time
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from redct.edge.runtime import Classified
+
+LOG = logging.getLogger(__name__)
+MEMORY = 0.8  # how much of its former value the rate keeps with every batch
+LONGEST_PAUSE = 60  # seconds that a refused client is asked to wait at most
+
+
+class Classifier(Protocol):
+    """What answers: a bundle."""
+
+    def classify(self, texts: Sequence[str], contexts: Sequence[Mapping[str, str]]) -> Classified:
+        """Labels N documents."""
+
+
+class Document(NamedTuple):
+    """What is classified."""
+
+    text: str
+    context: Mapping[str, str]
+
+
+class Answer(NamedTuple):
+    """What became of one document.
+
+    Attributes:
+        label: The label; None where the classifier abstains or there is an error.
+        probs: (K,) probabilities, None where there is an error.
+        abstained: Whether somebody else should decide.
+        error: Why there is no answer, one of a few constant texts.
+    """
+
+    label: str | None = None
+    probs: list[float] | None = None
+    abstained: bool = False
+    error: str | None = None
+
+
+class QueueFullError(Exception):
+    """The queue has no room for a request."""
+
+
+class ClassifierError(Exception):
+    """The classifier itself failed, which is no fault of the request."""
+
+
+class Watch(Protocol):
+    """Who is told about batches."""
+
+    def batch(self, documents: int) -> None:
+        """A batch of so many documents was classified."""
+
+
+@dataclass(eq=False)
+class _Job:
+    """The documents of a request, of which the first `taken` are no longer waiting."""
+
+    documents: Sequence[Document]
+    done: "asyncio.Future[list[Answer]]"
+    taken: int = 0
+    answers: dict[int, Answer] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        return len(self.documents) - self.taken
+
+    def answer(self, row: int, answer: Answer) -> None:
+        self.answers[row] = answer
+        if len(self.answers) == len(self.documents) and not self.done.done():
+            self.done.set_result([self.answers[row] for row in range(len(self.documents))])
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Queue:
+    """A bounded queue in front of a classifier. All of it lives in one event loop, except the classifier's thread.
+
+    Documents are taken in turn, one of every request that waits, so that a request of a thousand holds up the others by
+    no more than its share. Nothing is delayed to fill a batch: a batch is what waits when the classifier is free.
+
+    Attributes:
+        waiting: Documents that wait, those just being classified not among them.
+
+    Args:
+        classifier: What answers.
+        limit: Documents that may wait.
+        batch: Documents of a batch at most.
+        watch: Who is told about batches.
+    """
+
+    def __init__(self, classifier: Classifier, limit: int, batch: int, watch: Watch) -> None:
+        self.waiting = 0
+        self._classifier, self._limit, self._batch, self._watch = classifier, limit, batch, watch
+        self._jobs: deque[_Job] = deque()
+        self._arrived = asyncio.Event()
+        self._rate: float | None = None  # documents per second
+
+    async def ask(self, documents: Sequence[Document]) -> list[Answer]:
+        """Returns the answers to a request's documents, in their order; when cancelled, those waiting are dropped.
+
+        Raises:
+            QueueFullError: At once, when not all of them may wait.
+            ClassifierError: When the classifier failed.
+        """
+        if not documents:
+            return []
+        if self.waiting + len(documents) > self._limit:
+            raise QueueFullError(f"the queue is full: {self.waiting} documents wait")
+        job = _Job(documents, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        self.waiting += len(documents)
+        self._arrived.set()
+        try:
+            return await job.done
+        finally:
+            if job.left:
+                self.waiting -= job.left
+                self._jobs.remove(job)
+
+    def pause(self) -> int:
+        """Returns after how many whole seconds, at the present rate, all that waits will have been classified."""
+        seconds = self.waiting / self._rate if self._rate else 1
+        return min(max(math.ceil(seconds), 1), LONGEST_PAUSE)
+
+    async def work(self) -> None:
+        """Classifies what waits, until cancelled."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="classify")
+        try:
+            while True:
+                await self._arrived.wait()
+                if batch := self._take():
+                    await self._classify(thread, batch)
+                else:
+                    self._arrived.clear()
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    def _take(self) -> list[tuple[_Job, int]]:
+        """Takes one document of each request in turn."""
+        batch: list[tuple[_Job, int]] = []
+        while self._jobs and len(batch) < self._batch:
+            job = self._jobs.popleft()
+            batch.append((job, job.taken))
+            job.taken += 1
+            if job.left:
+                self._jobs.append(job)
+        self.waiting -= len(batch)
+        return batch
+
+    async def _classify(self, thread: ThreadPoolExecutor, batch: list[tuple[_Job, int]]) -> None:
+        texts, contexts = zip(*(job.documents[row] for job, row in batch), strict=True)
+        begin = time.monotonic()
+        try:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(thread, self._classifier.classify, texts, contexts)
+        except Exception as error:  # whatever it is, the next batch has a right to be tried
+            # The message might quote a text, which has no place in a log.
+            LOG.error("classifier: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            for job, _ in batch:
+                job.fail(ClassifierError("the classifier failed"))
+            return
+        self._measure(len(batch), time.monotonic() - begin)
+        for (job, row), answer in zip(batch, _answers(found), strict=True):
+            job.answer(row, answer)
+
+    def _measure(self, documents: int, seconds: float) -> None:
+        self._watch.batch(documents)
+        rate = documents / max(seconds, 1e-6)
+        self._rate = rate if self._rate is None else MEMORY * self._rate + (1 - MEMORY) * rate
+
+
+def _answers(found: Classified) -> list[Answer]:
+    rows = zip(found.labels, found.probs.tolist(), found.abstained.tolist(), found.errors, strict=True)
+    return [
+        Answer(error=error) if error is not None else Answer(None if abstained else label, probs, abstained)
+        for label, probs, abstained, error in rows
+    ]
