@@ -104,9 +104,8 @@ class App:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        working = asyncio.create_task(self._queue.work())
-        yield
-        working.cancel()
+        with self._queue.working():
+            yield
 
     async def _classify(self, request: Request) -> Response:
         self._authorise(request)
@@ -168,9 +167,7 @@ class App:
         return _json(self._openapi)
 
     async def _show_docs(self, request: Request) -> Response:
-        return Response(
-            show_page(self._openapi), media_type="text/html", headers={"Content-Security-Policy": POLICY}
-        )
+        return Response(show_page(self._openapi), media_type="text/html", headers={"Content-Security-Policy": POLICY})
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         """Says in JSON what was wrong, and when to come back where that helps."""

@@ -1,8 +1,8 @@
 """What is asked and answered over HTTP, in JSON.
 
-A request is one document, `{"text": ..., "context": {...}, "id": ...}`, or many, `{"documents": [...]}`; context and id
-may be left out. What breaks this form is refused as a whole (422), except that each of `documents` is judged for itself:
-one that cannot be read has an `error` in its answer, and the others are answered.
+A request is one document, `{"text": ..., "context": {...}, "id": ...}`, or many, `{"documents": [...]}`; the id may be
+left out, the context where the task has no context fields. What breaks this form is refused as a whole (422), except
+that each of `documents` is judged for itself: one that cannot be read has an `error` in its answer.
 """
 
 import json
@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from redct.edge.server.queue import Answer, Document
 
 NOT_A_DOCUMENT, NOT_A_TEXT, TOO_LONG = "not a document", "not a text", "too long"
-KEYS = {"text", "context", "id"}
 
 
 class MessageError(Exception):
@@ -86,9 +85,10 @@ def _parse(body: bytearray) -> Any:  # noqa: ANN401 - JSON may be anything
 def _read_item(value: object, form: Form) -> Item:
     if not isinstance(value, dict):
         return Item({}, None, NOT_A_DOCUMENT)
-    name, context = value.get("id"), value.get("context") or {}
-    given = {"id": name} if type(name) in (str, int) else {}
-    if not value.keys() <= KEYS or "text" not in value or not isinstance(context, dict) or len(given) != ("id" in value):
+    given: dict[str, str | int] = {"id": value["id"]} if type(value.get("id")) in {str, int} else {}
+    context = value.get("context", {})
+    known = "text" in value and value.keys() <= {"text", "context", *given}
+    if not known or not isinstance(context, dict):
         return Item(given, None, NOT_A_DOCUMENT)
     document = Document(value["text"], {field: context[field] for field in form.fields if field in context})
     parts = [document.text, *document.context.values()]
@@ -116,18 +116,15 @@ def write_answers(question: Question, answers: Sequence[Answer], labels: Sequenc
         answers: One per item.
         labels: The K labels, in the order of the probabilities.
     """
-    rows = [
-        item.given
-        | {
-            "label": answer.label,
-            "probabilities": answer.probs and dict(zip(labels, map(_short, answer.probs), strict=True)),
-            "abstained": answer.abstained,
-            "error": answer.error,
-        }
-        for item, answer in zip(question.items, answers, strict=True)
-    ]
+    rows = [item.given | _row(answer, labels) for item, answer in zip(question.items, answers, strict=True)]
     return json.dumps({"documents": rows} if question.many else rows[0]).encode()
 
 
-def _short(probability: float) -> float:
-    return float(f"{probability:.7g}")  # all that a float32 knows
+def _row(answer: Answer, labels: Sequence[str]) -> dict[str, Any]:
+    digits = [float(f"{each:.7g}") for each in answer.probs or []]  # all that a float32 knows
+    return {
+        "label": answer.label,
+        "probabilities": dict(zip(labels, digits, strict=True)) if answer.probs else None,
+        "abstained": answer.abstained,
+        "error": answer.error,
+    }

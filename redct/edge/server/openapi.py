@@ -29,7 +29,7 @@ def describe(bundle: Bundle, options: Options) -> dict[str, Any]:
             "description": f"Labels documents as one of: {', '.join(bundle.labels)}.",
         },
         "paths": {
-            "/classify": {"post": _classify(bundle, options, bool(secured)) | secured},
+            "/classify": {"post": _classify(bundle, bool(secured)) | secured},
             "/health": {
                 "get": {
                     "summary": "Whether the server runs, and which bundle it serves; 503 once it is about to stop.",
@@ -43,13 +43,13 @@ def describe(bundle: Bundle, options: Options) -> dict[str, Any]:
     }
 
 
-def _classify(bundle: Bundle, options: Options, secured: bool) -> dict[str, Any]:
+def _classify(bundle: Bundle, secured: bool) -> dict[str, Any]:
     example = {"text": "...", **_example_context(bundle)}
     many = {"documents": [{"id": 1, **example}, {"id": 2, **example}]}
     return {
         "summary": "Labels one document or many.",
-        "description": "Each of `documents` is judged for itself: one that cannot be read has an `error` in its answer. "
-        "The answers stand in the order of the documents, and an answer never depends on the other documents.",
+        "description": "Each of `documents` is judged for itself: one that cannot be read has an `error` in its "
+        "answer. The answers stand in the order of the documents, and an answer never depends on the other documents.",
         "requestBody": {
             "required": True,
             "content": {

@@ -37,9 +37,9 @@ class Options:
     token_env: str | None = None
     no_token: bool = False
     threads: int | None = None
-    batch: int = 32
+    batch: int = 16
     queue: int = 4096
-    memory: int = 64
+    memory: int = 32
     connections: int = 2048
     max_body: int = MIB
     max_documents: int = 1000

@@ -79,10 +79,7 @@ def _form(openapi: dict[str, Any]) -> str:
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     examples = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("examples", {})
-    shown = [
-        f"<p>For example, {escape(name)}:</p><pre>{escape(json.dumps(each['value'], indent=2, ensure_ascii=False))}</pre>"
-        for name, each in examples.items()
-    ]
+    shown = [f"<p>For example, {escape(name)}:</p>{_pre(each['value'])}" for name, each in examples.items()]
     rows = [
         f"<tr><td>{escape(status)}</td><td>{escape(response['description'])}</td></tr>"
         for status, response in operation["responses"].items()
@@ -98,4 +95,8 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
 
 
 def _schema(name: str, schema: dict[str, Any]) -> str:
-    return f"<h3>{escape(name)}</h3><pre>{escape(json.dumps(schema, indent=2, ensure_ascii=False))}</pre>"
+    return f"<h3>{escape(name)}</h3>{_pre(schema)}"
+
+
+def _pre(value: object) -> str:
+    return f"<pre>{escape(json.dumps(value, indent=2, ensure_ascii=False))}</pre>"

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import math
+import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -81,16 +82,19 @@ class _Job:
         if len(self.answers) == len(self.documents) and not self.done.done():
             self.done.set_result([self.answers[row] for row in range(len(self.documents))])
 
-    def fail(self, error: Exception) -> None:
+    def fail(self) -> None:
         if not self.done.done():
-            self.done.set_exception(error)
+            self.done.set_exception(ClassifierError("the classifier failed"))
 
 
 class Queue:
-    """A bounded queue in front of a classifier. All of it lives in one event loop, except the classifier's thread.
+    """A bounded queue in front of a classifier.
 
     Documents are taken in turn, one of every request that waits, so that a request of a thousand holds up the others by
     no more than its share. Nothing is delayed to fill a batch: a batch is what waits when the classifier is free.
+
+    A thread of its own takes and classifies: a busy event loop gets round to a task only every few hundred
+    milliseconds, far more than a batch takes.
 
     Attributes:
         waiting: Documents that wait, those just being classified not among them.
@@ -106,8 +110,21 @@ class Queue:
         self.waiting = 0
         self._classifier, self._limit, self._batch, self._watch = classifier, limit, batch, watch
         self._jobs: deque[_Job] = deque()
-        self._arrived = asyncio.Event()
+        self._changed = threading.Condition()  # guards jobs and waiting
+        self._open = True
         self._rate: float | None = None  # documents per second
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Classifies what waits, while the context lasts."""
+        # A daemon, since nobody waits any more for what it does when the process ends.
+        threading.Thread(target=self._work, name="classify", daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._open = False
+                self._changed.notify()
 
     async def ask(self, documents: Sequence[Document]) -> list[Answer]:
         """Returns the answers to a request's documents, in their order; when cancelled, those waiting are dropped.
@@ -118,69 +135,73 @@ class Queue:
         """
         if not documents:
             return []
-        if self.waiting + len(documents) > self._limit:
-            raise QueueFullError(f"the queue is full: {self.waiting} documents wait")
         job = _Job(documents, asyncio.get_running_loop().create_future())
-        self._jobs.append(job)
-        self.waiting += len(documents)
-        self._arrived.set()
+        with self._changed:
+            if self.waiting + len(documents) > self._limit:
+                raise QueueFullError(f"the queue is full: {self.waiting} documents wait")
+            self._jobs.append(job)
+            self.waiting += len(documents)
+            self._changed.notify()
         try:
             return await job.done
         finally:
-            if job.left:
-                self.waiting -= job.left
-                self._jobs.remove(job)
+            self._drop(job)
 
     def pause(self) -> int:
         """Returns after how many whole seconds, at the present rate, all that waits will have been classified."""
         seconds = self.waiting / self._rate if self._rate else 1
         return min(max(math.ceil(seconds), 1), LONGEST_PAUSE)
 
-    async def work(self) -> None:
-        """Classifies what waits, until cancelled."""
-        thread = ThreadPoolExecutor(1, thread_name_prefix="classify")
-        try:
-            while True:
-                await self._arrived.wait()
-                if batch := self._take():
-                    await self._classify(thread, batch)
-                else:
-                    self._arrived.clear()
-        finally:
-            thread.shutdown(wait=False, cancel_futures=True)
+    def _drop(self, job: _Job) -> None:
+        with self._changed:
+            if job.left:
+                self.waiting -= job.left
+                self._jobs.remove(job)
+
+    def _work(self) -> None:
+        while batch := self._take():
+            answers = self._classify([job.documents[row] for job, row in batch])
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                batch[0][0].done.get_loop().call_soon_threadsafe(_hand_out, batch, answers)
 
     def _take(self) -> list[tuple[_Job, int]]:
-        """Takes one document of each request in turn."""
+        """Waits for documents and takes them, one of each request in turn; none when the queue has been closed."""
         batch: list[tuple[_Job, int]] = []
-        while self._jobs and len(batch) < self._batch:
-            job = self._jobs.popleft()
-            batch.append((job, job.taken))
-            job.taken += 1
-            if job.left:
-                self._jobs.append(job)
-        self.waiting -= len(batch)
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or not self._open)
+            while self._open and self._jobs and len(batch) < self._batch:
+                job = self._jobs.popleft()
+                batch.append((job, job.taken))
+                job.taken += 1
+                if job.left:
+                    self._jobs.append(job)
+            self.waiting -= len(batch)
         return batch
 
-    async def _classify(self, thread: ThreadPoolExecutor, batch: list[tuple[_Job, int]]) -> None:
-        texts, contexts = zip(*(job.documents[row] for job, row in batch), strict=True)
+    def _classify(self, documents: list[Document]) -> list[Answer] | None:
+        """Returns the answers, None when the classifier failed."""
         begin = time.monotonic()
         try:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(thread, self._classifier.classify, texts, contexts)
+            found = self._classifier.classify([each.text for each in documents], [each.context for each in documents])
         except Exception as error:  # whatever it is, the next batch has a right to be tried
             # The message might quote a text, which has no place in a log.
             LOG.error("classifier: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-            for job, _ in batch:
-                job.fail(ClassifierError("the classifier failed"))
-            return
-        self._measure(len(batch), time.monotonic() - begin)
-        for (job, row), answer in zip(batch, _answers(found), strict=True):
-            job.answer(row, answer)
+            return None
+        self._measure(len(documents), time.monotonic() - begin)
+        return _answers(found)
 
     def _measure(self, documents: int, seconds: float) -> None:
         self._watch.batch(documents)
         rate = documents / max(seconds, 1e-6)
         self._rate = rate if self._rate is None else MEMORY * self._rate + (1 - MEMORY) * rate
+
+
+def _hand_out(batch: list[tuple[_Job, int]], answers: list[Answer] | None) -> None:
+    for place, (job, row) in enumerate(batch):
+        if answers is None:
+            job.fail()
+        else:
+            job.answer(row, answers[place])
 
 
 def _answers(found: Classified) -> list[Answer]:
