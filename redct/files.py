@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -41,6 +42,12 @@ def write_json(path: Path, value: object) -> None:
     """Writes a JSON file, see `whole`."""
     with whole(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 (hex) of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The three corpora of a study: train, validation and test."""
+"""The corpora of a study: train, validation, test and reserve."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +23,14 @@ class Splits:
         train: The corpus to label and to train on.
         test: Held-out documents; empty where the study has none.
         validation: Documents of a validation file; empty where validation is a share of train.
+        reserve: Documents of reserved files; empty where the study has none.
         notes: One line for each thing that the user should know.
     """
 
     train: Corpus
     test: Corpus = field(default_factory=Corpus)
     validation: Corpus = field(default_factory=Corpus)
+    reserve: Corpus = field(default_factory=Corpus)
     notes: list[str] = field(default_factory=list)
 
 
@@ -39,6 +41,7 @@ def read_splits(
     validation: Files | None = None,
     drop: Collection[str] = (),
     seed: int = 0,
+    reserve: Files | None = None,
 ) -> Splits:
     """Reads the corpora of a study.
 
@@ -49,6 +52,7 @@ def read_splits(
         validation: Files to validate on.
         drop: What to leave out: `empty` texts, `duplicates` within train, and train texts in `overlap` with test.
         seed: Draws the share.
+        reserve: Files to reserve; what stands in another corpus too is left out of them.
 
     Raises:
         InputError: When a file or a row is not as it must be.
@@ -85,7 +89,25 @@ def read_splits(
             notes.append(f"{found}; left out of training")
         else:
             notes.append(f"{found}; leave them out with data.drop: [overlap]")
-    return Splits(documents, held_out, validating, notes)
+    reserved = Corpus()
+    if reserve is not None:
+        reserved = _unseen(read(reserve), (documents, held_out, validating), notes)
+        notes.append(f"data.reserve: {len(reserved):,} documents")
+    return Splits(documents, held_out, validating, reserved, notes)
+
+
+def _unseen(reserve: Corpus, others: Sequence[Corpus], notes: list[str]) -> Corpus:
+    """Returns the documents of a reserve whose texts stand in no other corpus."""
+    unseen = reserve
+    for other in others:
+        check_ids_disjoint(reserve, other)
+        unseen = unseen.select(~overlap(reserve, other))
+    if not unseen:
+        raise InputError(f"data.reserve: all {len(reserve):,} documents stand in train, test or validation too")
+    if len(unseen) < len(reserve):
+        count = len(reserve) - len(unseen)
+        notes.append(f"data.reserve: {count:,} documents left out: they stand in train, test or validation too")
+    return unseen
 
 
 def overlap(train: Corpus, test: Corpus) -> Mask:

@@ -18,6 +18,17 @@ echo
 echo "== 3. Test it on held-out posts, beside the language model"
 $redct test --config $study
 echo
+echo "== 4. Export it: a folder that labels without torch and network"
+$redct export --config $study
+echo
+echo "== 5. Three new posts, labeled by that folder"
+$redct classify runs/quickstart/edge --format csv <<'POSTS'
+target,text
+car-free Market Street,"Walked the kids down it on Saturday without holding my breath once. Keep it this way!"
+car-free Market Street,"My customers can't park, so they don't come. Open the road again before we all close."
+car-free Market Street,"Does anybody know when the council votes on this?"
+POSTS
+echo
 $redct status --config $study
 cat <<'NEXT'
 
@@ -27,6 +38,7 @@ Everything lies under runs/quickstart:
   targets.parquet    what the classifier was trained towards, and from whom
   checkpoints/best/  the classifier, for transformers.pipeline("text-classification")
   metrics.json       the table above
+  edge/              the bundle; copy it anywhere, and see its README.md
 
 Try next:
   .venv/bin/redct init YOUR.csv                    a codebook and a study for your own corpus

@@ -1,11 +1,11 @@
 """Bundled parts: the demo corpus, the tiny Mistral, and the names by which options call them."""
 
-import hashlib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from redct.errors import InputError
+from redct.files import sha256
 
 HERE = Path(__file__).parent
 DEMO = HERE / "demo"
@@ -53,8 +53,7 @@ def _minilm() -> Path:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise InputError(f"{weights}: no such file; install {MINILM_PACKAGE} anew with scripts/fetch_minilm.sh")
-    with weights.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256(weights)
     if digest != MINILM_SHA256:
         raise InputError(f"{weights}: SHA-256 is {digest}, expected {MINILM_SHA256}")
     return folder

@@ -10,7 +10,7 @@ from redct.cli.show import show_scores, show_table
 from redct.documents import Document, Documents
 from redct.evidence import confusion, evaluate, evaluate_confusion, majority, summarise_labels
 from redct.evidence.evaluation import Interval
-from redct.files import write_json
+from redct.files import sha256, write_json
 from redct.hub.store import LabelStore, LabelTable
 from redct.task import Task
 
@@ -44,10 +44,11 @@ def show_test(
     documents: Sequence[Document],
     probs: Sequence[Sequence[float]],
     labeled: LabelTable | None,
+    checkpoint: Path,
     path: Path,
     seed: int,
 ) -> None:
-    """Prints the classifier's scores beside the LLM's and the majority class', and writes them to a file."""
+    """Prints a checkpoint's scores beside the LLM's and the majority class', and writes them to a file."""
     gold, k = _gold(task, documents), len(task.labels)
     raters = {"edge classifier": np.argmax(np.asarray(probs), axis=1)}
     if labeled is not None:
@@ -58,6 +59,7 @@ def show_test(
     if labeled is None:
         print("the LLM's row needs its labels on the test documents: redct predict --data.predict test")
     result = {
+        "checkpoint_sha256": sha256(checkpoint),
         "documents": len(documents),
         "labels": task.labels,
         "gold": dict(zip(task.labels, np.bincount(gold, minlength=k).tolist(), strict=True)),

@@ -1,4 +1,4 @@
-"""One LightningCLI for predict, fit, validate and test: one study is one YAML with the same groups for all."""
+"""One LightningCLI for predict, fit, validate, test and export: one study is one YAML with the same groups for all."""
 
 import logging
 import sys
@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
 from redct.cli import labeling
+from redct.cli.export import StudyTrainer
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels, show_test
 from redct.errors import InputError
@@ -30,12 +31,13 @@ COMMANDS = {
     "fit": "Relabel with experts, then train the edge classifier.",
     "validate": "Score the best checkpoint on the validation documents.",
     "test": "Score the best checkpoint on held-out documents, beside the LLM.",
+    "export": "Write the edge bundle: the classifier for a machine without torch and network.",
 }
 TRAINER_DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0, "max_epochs": 5}
 
 
 def run(args: Sequence[str]) -> None:
-    """Runs predict, fit, validate or test."""
+    """Runs predict, fit, validate, test or export."""
     if len(args) == 1:
         raise InputError(f"redct {args[0]}: found no study, expected --config STUDY.yaml")
     _quiet()
@@ -52,6 +54,7 @@ class StudyCLI(LightningCLI):
             EdgeClassifier,
             LabeledTextDataModule,
             save_config_kwargs={"overwrite": True},
+            trainer_class=StudyTrainer,
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=1,
             parser_kwargs={"exit_on_error": False, **parsers},
@@ -68,6 +71,7 @@ class StudyCLI(LightningCLI):
             "fit": shared | {"train_dataloaders", "val_dataloaders"},
             "validate": shared | {"verbose"},
             "test": shared | {"verbose"},
+            "export": shared,
         }
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
@@ -98,7 +102,7 @@ class StudyCLI(LightningCLI):
             config.trainer.default_root_dir = str(Path("runs") / (files[-1].stem if files else "study"))
         self.folder = Path(config.trainer.default_root_dir)
         config.data.folder = str(self.folder)
-        if command in ("test", "validate") and config.ckpt_path in (None, "best"):
+        if command in ("test", "validate", "export") and config.ckpt_path in (None, "best"):
             config.ckpt_path = str(self.folder / "checkpoints" / "best.ckpt")
         if command == "fit" and config.ckpt_path == "last":
             config.ckpt_path = str(self.folder / "checkpoints" / "last.ckpt")
@@ -236,7 +240,8 @@ class StudyCLI(LightningCLI):
         rows = [self.model.predictions[n] for n in range(len(documents))]
         labeled = self.study.labels_of(documents)
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
-        show_test(self.study.task, documents, rows, labeled, self.folder / "metrics.json", self.study.seed)
+        checkpoint = Path(self.config[self.subcommand].ckpt_path)
+        show_test(self.study.task, documents, rows, labeled, checkpoint, self.folder / "metrics.json", self.study.seed)
 
     def _say(self, notes: Sequence[str]) -> None:
         if self.trainer.is_global_zero:

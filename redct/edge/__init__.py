@@ -8,9 +8,11 @@ _PUBLIC = {
     "Bundle": "redct.edge.runtime",
     "BundleError": "redct.edge.runtime",
     "Classified": "redct.edge.runtime",
+    "ExportOptions": "redct.edge.export",
+    "export_bundle": "redct.edge.export",
 }
 
-__all__ = ["Bundle", "BundleError", "Classified"]
+__all__ = ["Bundle", "BundleError", "Classified", "ExportOptions", "export_bundle"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute may be anything

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from redct import __version__
 from redct.digests import Digests
 from redct.errors import InputError
-from redct.files import whole, write_json
+from redct.files import sha256, whole, write_json
 
 SCHEMA = pa.schema(
     [
@@ -263,7 +263,7 @@ class LabelStore:
         path = self._new_part(rank)
         with whole(path) as temporary:
             pq.write_table(table, temporary)
-            digest = _sha256(temporary)
+            digest = sha256(temporary)
         fingerprint = _hash(self.manifest()["fingerprint"])
         write_json(
             path.with_suffix(".json"), {"rows": len(table), "sha256": digest, "fingerprint": fingerprint, **more}
@@ -328,7 +328,7 @@ class LabelStore:
             raise InputError(f"{self.folder}: {what}; the task has {list(labels)}, the store {stored}")
 
     def _read_part(self, path: Path, sidecar: dict[str, Any]) -> pa.Table:
-        if _sha256(path) != sidecar["sha256"]:
+        if sha256(path) != sidecar["sha256"]:
             raise InputError(f"{path}: altered since it was written (SHA-256 differs from {path.stem}.json)")
         return _read_columns(path, SCHEMA.names)
 
@@ -382,11 +382,6 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
 
 def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _short(value: object) -> str:

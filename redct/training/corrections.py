@@ -64,6 +64,12 @@ class Answers:
     inclusion: dict[int, float] = field(default_factory=dict)
     strategy: str | None = None
 
+    def rows(self, positions: npt.ArrayLike) -> "Answers":
+        """Returns the answers to some of the documents, by their position among these."""
+        place = {int(old): new for new, old in enumerate(np.asarray(positions))}
+        label = {place[n]: label for n, label in self.label.items() if n in place}
+        return Answers(label, {place[n]: pi for n, pi in self.inclusion.items() if n in place}, self.strategy)
+
 
 def correct(
     stored: LabelTable,

@@ -2,27 +2,20 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
-from transformers import AutoConfig, DataCollatorWithPadding
+from transformers import AutoConfig
 
 from redct.assets import resolve_documents, resolve_model
 from redct.documents import Document, Documents, Joined, read_documents
 from redct.errors import InputError
 from redct.experts import RANDOMISED, Experts, Ledger, Round, choose_documents
-from redct.files import whole, write_json
+from redct.files import sha256, write_json
 from redct.hub import ensemble
 from redct.hub.content_free import content_free_documents
 from redct.hub.store import LabelStore, LabelTable
@@ -33,64 +26,13 @@ from redct.training import corrections
 from redct.training.batches import EvaluationBatches, TrainingBatches
 from redct.training.classifier import load_tokenizer
 from redct.training.corrections import Answers, Calibration
+from redct.training.parts import EncodedPart, Part, write_targets
 from redct.training.relabeling import Targets, build_targets, choose_validation
+from redct.training.reserve import draw_reserve
 from redct.training.tokens import suitable_length, tokenise
 
 Drop = Literal["empty", "duplicates", "overlap"]
 EXPERT = "gold"  # the annotator's name in the ledger when the gold column stands for the experts
-
-
-@dataclass(frozen=True)
-class Part:
-    """Documents with what a stage needs of them, M rows.
-
-    Attributes:
-        documents: M documents.
-        target: (M, K) float32, what the loss compares with.
-        label: (M,) int64, what the metrics compare with.
-        weight: (M,) float32 weight in the loss.
-        source: (M,) who gave the label: llm, expert or gold.
-    """
-
-    documents: list[Document]
-    target: npt.NDArray[np.float32]
-    label: npt.NDArray[np.int64]
-    weight: npt.NDArray[np.float32]
-    source: list[str]
-
-    def rows(self, positions: npt.ArrayLike) -> "Part":
-        """Returns some of the rows."""
-        at = np.asarray(positions, dtype=np.int64)
-        documents = [self.documents[i] for i in at]
-        return Part(documents, self.target[at], self.label[at], self.weight[at], [self.source[i] for i in at])
-
-
-class EncodedPart(TorchDataset[dict[str, Tensor]]):
-    """Yields padded batches of a part; an item is addressed by the positions of a batch."""
-
-    def __init__(self, part: Part, tokens: Dataset, tokenizer: Any) -> None:  # noqa: ANN401
-        self.part, self.tokens = part, tokens
-        self.pad = DataCollatorWithPadding(tokenizer)
-
-    def __getitem__(self, positions: list[int]) -> dict[str, Tensor]:
-        """Returns the batch of the given positions."""
-        rows = self.tokens[positions]
-        batch = self.pad([{name: rows[name][n] for name in rows} for n in range(len(positions))])
-        return {
-            **batch,
-            "target": torch.from_numpy(self.part.target[positions]),
-            "label": torch.from_numpy(self.part.label[positions]),
-            "weight": torch.from_numpy(self.part.weight[positions]),
-            "index": torch.tensor(positions),
-        }
-
-    def __len__(self) -> int:
-        """Returns the number of documents."""
-        return len(self.part.documents)
-
-    def lengths(self) -> list[int]:
-        """Returns the length of each document in tokens."""
-        return [len(row) for row in self.tokens["input_ids"]]
 
 
 class LabeledTextDataModule(L.LightningDataModule):
@@ -102,6 +44,9 @@ class LabeledTextDataModule(L.LightningDataModule):
         test: Held-out files, or the share (0 to 1) of train to hold out.
         validation: Files with gold labels, or the share of the labeled documents to validate on: of the
             expert-labeled ones where that is at least 50 documents, else of the LLM-labeled ones.
+        reserve: Documents that serve neither training nor the choice of the checkpoint nor any temperature, so that
+            `redct export --max_error` can find out on them when the edge may answer: files with gold labels, drawn
+            uniformly at random, or the share (0 to 1) of the experts' answers where data.experts.strategy is random.
         predict: What `redct predict` labels: train, test, both, content_free (texts that say nothing, for
             `calibration.prior`), or files.
         labels: Label stores to learn from, folders such as runs/a/labels; by default the study's own.
@@ -125,6 +70,7 @@ class LabeledTextDataModule(L.LightningDataModule):
         train: Source | list[Source],
         test: float | Source | list[Source] | None = None,
         validation: float | Source | list[Source] = 0.1,
+        reserve: float | Source | list[Source] | None = None,
         predict: Literal["train", "test", "both", "content_free"] | Source | list[Source] = "train",
         labels: Source | list[Source] | None = None,
         combine: ensemble.Combination = "average",
@@ -143,13 +89,15 @@ class LabeledTextDataModule(L.LightningDataModule):
         for option, value in (("batch_size", batch_size), ("max_length", max_length)):
             if value is not None and value < 1:
                 raise InputError(f"data.{option}: found {value}, expected at least 1")
-        self.task, self.train, self.test, self.validation = task, train, test, validation
+        self.task, self.train, self.test = task, train, test
+        self.validation, self.reserve = validation, reserve
         self.what_to_predict, self.targets, self.experts = predict, targets, experts
         self.calibration, self.combine = calibration, combine
         self.expert_eps, self.drop, self.encoder = expert_eps, drop or [], encoder
         self.max_length, self.batch_size, self.seed = max_length, batch_size, seed
         self.folder = Path(folder)
         self.store = LabelStore(self.folder / "labels")
+        self.targets_path = self.folder / "targets.parquet"
         own: list[str | Path] = [self.store.folder]
         self.label_folders = own if labels is None else [labels] if isinstance(labels, str) else [*labels]
         self.notes: list[str] = []
@@ -161,8 +109,8 @@ class LabeledTextDataModule(L.LightningDataModule):
     def splits(self) -> Splits:
         """Reads and checks the documents' files, once."""
         if self._splits is None:
-            validation = None if isinstance(self.validation, float | int) else self.validation
-            self._splits = read_splits(self.task, self.train, self.test, validation, self.drop, self.seed)
+            validation, reserve = (None if isinstance(x, float | int) else x for x in (self.validation, self.reserve))
+            self._splits = read_splits(self.task, self.train, self.test, validation, self.drop, self.seed, reserve)
         return self._splits
 
     def documents_to_label(self) -> Documents:
@@ -194,11 +142,7 @@ class LabeledTextDataModule(L.LightningDataModule):
         """Joins documents and labels for a stage: fit, validate or test."""
         if self.trainer is not None and self.trainer.world_size > 1:
             self._check_sampler()
-        if stage == "test":
-            parts = {"test": self.test_part()}
-        else:
-            train, validation = self.fit_parts()
-            parts = {"train": train, "validation": validation}
+        parts = {"test": self.test_part()} if stage == "test" else self.fit_parts()
         tokenizer = load_tokenizer(self.encoder)
         if self.max_length is None:
             self.max_length = suitable_length(tokenizer, self.splits().train.documents, self._encoder_limit(tokenizer))
@@ -217,17 +161,17 @@ class LabeledTextDataModule(L.LightningDataModule):
         offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
         return int(min(positions - offset, tokenizer.model_max_length))
 
-    def fit_parts(self) -> tuple[Part, Part]:
-        """Returns the documents to train on and those to validate on.
+    def fit_parts(self) -> dict[str, Part]:
+        """Returns the documents to train on, those to validate on and, where the study has one, the reserve.
 
         Raises:
             InputError: When labels are missing, or gold labels where they are needed.
         """
-        documents = self.splits().train.documents
-        stored = self._labels(documents)
+        documents, stored, answers = self._labeled()
+        reserve = {}
+        if self.reserve is not None:
+            reserve["reserve"], documents, answers = self._set_aside(documents, answers)
         table = stored.aligned([document.id for document in documents])
-        # Experts are chosen by what the LLM said itself, so that a correction leaves a recorded choice as it is.
-        answers = self._answers(documents, table)
         if (table.label < 0).all():
             where = ", ".join(map(str, self.label_folders))
             raise InputError(f"{where}: no document has a label, only errors; expected labels to train on")
@@ -249,8 +193,9 @@ class LabeledTextDataModule(L.LightningDataModule):
             part_weighted = Part(part.documents, part.target, part.label, weights.astype(np.float32), part.source)
             validation = part_weighted.rows(chosen)
             train = part.rows(np.setdiff1d(np.arange(len(part.documents)), chosen))
-        self._describe(table, train, validation)
-        return train, validation
+        parts = {"train": train, "validation": validation, **reserve}
+        self._describe(table, parts)
+        return parts
 
     def test_part(self) -> Part:
         """Returns the held-out documents with their gold labels.
@@ -261,6 +206,20 @@ class LabeledTextDataModule(L.LightningDataModule):
         if not self.splits().test:
             raise InputError("data.test: found nothing, expected held-out files or a share of data.train")
         return self._gold_part(self.splits().test.documents, "data.test")
+
+    def reserve_part(self) -> Part:
+        """Returns the documents that served nothing, with their gold or expert labels.
+
+        Raises:
+            InputError: When the study has none, or they were not drawn uniformly at random.
+        """
+        if self.reserve is None:
+            raise InputError(
+                "data.reserve: found nothing, expected files with gold labels of documents drawn uniformly at random, "
+                "or the share of the experts' answers to reserve where data.experts.strategy is random"
+            )
+        documents, _, answers = self._labeled()
+        return self._set_aside(documents, answers)[0]
 
     def labels_of(self, documents: Sequence[Document]) -> LabelTable | None:
         """Returns what the LLM, or several together, said about documents; None where not all were asked about."""
@@ -287,9 +246,24 @@ class LabeledTextDataModule(L.LightningDataModule):
         if len(known) < len(documents):
             self.notes.append(f"{option}: {len(documents) - len(known)} documents without gold label are left out")
         index = self.task.index()
-        label = np.array([index[str(document.gold)] for document in known], dtype=np.int64)
-        target = np.eye(len(index), dtype=np.float32)[label]
-        return Part(known, target, label, np.ones(len(known), dtype=np.float32), ["gold"] * len(known))
+        return Part.known(known, [index[str(document.gold)] for document in known], len(index), "gold")
+
+    def _labeled(self) -> tuple[list[Document], LabelTable, Answers]:
+        """Returns the corpus, what the LLM said about it (and content-free texts), and the experts' answers."""
+        documents = self.splits().train.documents
+        stored = self._labels(documents)
+        # Experts are chosen by what the LLM said itself, so that a correction leaves a recorded choice as it is.
+        return documents, stored, self._answers(documents, stored.aligned([document.id for document in documents]))
+
+    def _set_aside(self, documents: list[Document], answers: Answers) -> tuple[Part, list[Document], Answers]:
+        """Returns the reserve, and the documents and answers that it leaves."""
+        if not isinstance(self.reserve, float | int):
+            return self._gold_part(self.splits().reserve.documents, "data.reserve"), documents, answers
+        drawn = draw_reserve(answers, self.reserve, self.seed)
+        label = [answers.label[n] for n in drawn.tolist()]
+        reserve = Part.known([documents[n] for n in drawn], label, len(self.task.labels), "expert")
+        left = np.setdiff1d(np.arange(len(documents)), drawn)
+        return reserve, [documents[n] for n in left], answers.rows(left)
 
     def _answers(self, documents: Sequence[Document], table: LabelTable) -> Answers:
         if self.experts is None or self.experts.budget == 0:
@@ -328,32 +302,40 @@ class LabeledTextDataModule(L.LightningDataModule):
         ledger.add_answers(chosen, answers, EXPERT)
         return answers
 
-    def _describe(self, table: LabelTable, train: Part, validation: Part) -> None:
+    def _describe(self, table: LabelTable, parts: dict[str, Part]) -> None:
         failed = int((table.label < 0).sum())
-        kinds = {source: train.source.count(source) for source in ("llm", "expert")}
+        kinds = {source: parts["train"].source.count(source) for source in ("llm", "expert")}
         self.notes.append(f"train: {kinds['llm']} documents with LLM labels, {kinds['expert']} with expert labels")
         if failed:
             self.notes.append(f"{failed} documents that the LLM could not label are left out unless an expert did")
-        source = validation.source[0]
-        line = f"validation: {len(validation.source)} documents with {source} labels"
+        source = parts["validation"].source[0]
+        line = f"validation: {len(parts['validation'].source)} documents with {source} labels"
         if source == "expert" and self.experts is not None and self.experts.strategy not in RANDOMISED:
             line += ", unrepresentative: a deterministic choice"
         self.notes.append(line)
+        if "reserve" in parts:
+            reserved = parts["reserve"].source
+            self.notes.append(f"reserve: {len(reserved)} documents with {reserved[0]} labels, which serve nothing else")
 
     def _write_provenance(self) -> None:
         """Writes where each training target comes from, and how the labels were combined and corrected."""
         write_json(self.folder / "calibration.json", {"targets": self.targets, **self.corrections})
-        columns: dict[str, list[Any]] = {name: [] for name in ("id", "part", "source", "label", "target", "weight")}
-        for name, encoded in self.parts.items():
-            part = encoded.part
-            columns["id"] += [document.id for document in part.documents]
-            columns["part"] += [name] * len(part.documents)
-            columns["source"] += part.source
-            columns["label"] += [self.task.labels[k] for k in part.label]
-            columns["target"] += part.target.tolist()
-            columns["weight"] += part.weight.tolist()
-        with whole(self.folder / "targets.parquet") as temporary:
-            pq.write_table(pa.table(columns), temporary)
+        parts = {name: encoded.part for name, encoded in self.parts.items()}
+        write_targets(self.targets_path, parts, self.task.labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps: the longest input, and the SHA-256 of the targets it was trained with."""
+        targets = sha256(self.targets_path) if self.targets_path.exists() else None
+        return {"max_length": self.max_length, "targets": targets}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuses to go on with training where the reserve may have served it before."""
+        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
+        if fitting and self.reserve is not None and state_dict["targets"] != self.state_dict()["targets"]:
+            raise InputError(
+                "data.reserve: the checkpoint was trained with other targets than it leaves, so that documents of it "
+                "may have served; train anew, without --ckpt_path"
+            )
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Returns shuffled batches, grouped by length."""

@@ -14,7 +14,8 @@ from redct.edge import runtime
 
 LABELS = ["against", "for", "neutral"]
 TEXTS = [
-    "I agree", "strongly disagree " * 30, "🙂🙃", "مرحبا بالعالم", "a\u2028b", "x\0y", "Against everything", "e\u0301t\u00e9",
+    "I agree", "strongly disagree " * 30, "🙂🙃", "مرحبا بالعالم", "a\u2028b", "x\0y", "Against everything",
+    "e\u0301t\u00e9",
 ]  # fmt: skip
 
 
@@ -32,9 +33,7 @@ def write_bundle(folder: Path, **changes: Any) -> Path:
         "abstention": None,
         "precision": "float32",
         "reference": None,
-        "files": {
-            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-        },
+        "files": {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
         **changes,
     }
     content = json.dumps(info, indent=2, ensure_ascii=False).encode()
@@ -46,7 +45,9 @@ def write_bundle(folder: Path, **changes: Any) -> Path:
 def random_weights(vocabulary: int, labels: int, size: int = 16) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
     shapes = {"tokens": (vocabulary, size), "types": (2, size), "head": (size, labels), "bias": (labels,)}
-    return {name: generator.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    weights = {name: generator.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    weights["tokens"][:5] = weights["types"][:] = weights["bias"][:] = 0  # what all texts share must not decide
+    return weights
 
 
 def write_encoder(path: Path, weights: dict[str, np.ndarray]) -> None:

@@ -1,0 +1,73 @@
+"""`redct export`: the flags of the command, as a method of the study's trainer, and what it tells at its end."""
+
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+
+from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
+from redct.errors import InputError
+from redct.training.classifier import EdgeClassifier
+from redct.training.datamodule import LabeledTextDataModule
+
+
+class StudyTrainer(L.Trainer):
+    """Lightning's trainer, which can export too: its methods are the commands that know a whole study."""
+
+    def export(
+        self,
+        model: EdgeClassifier,
+        datamodule: LabeledTextDataModule,
+        ckpt_path: str | None = None,
+        to: str | None = None,
+        format: Literal["bundle", "huggingface"] = "bundle",
+        precision: Literal["auto", "int8", "int8_residual", "fp32"] = "auto",
+        max_error: float | None = None,
+        delta: float = 0.05,
+        per_class: bool = False,
+        wheels: bool = False,
+        python: str | None = None,
+        platform: str | None = None,
+        license: str | None = None,
+    ) -> None:
+        """Write the edge bundle: the classifier for a machine without torch and network.
+
+        Args:
+            model: Unused: the classifier is read from the checkpoint.
+            datamodule: The study's documents.
+            ckpt_path: The checkpoint; by default the best one.
+            to: Folder of the bundle; by default `edge` in the study's folder, or `huggingface`.
+            format: The bundle, or a folder for transformers and model hubs.
+            precision: Of the weights. `auto` takes the fastest that answers as the checkpoint does: `int8`, else
+                `int8_residual` (activations of 16 bits), else `fp32`.
+            max_error: Defer documents to the hub, so that at most this share of the answered ones is wrong; the
+                threshold is chosen on the documents of `data.reserve`.
+            delta: Probability that this guarantee fails.
+            per_class: Whether max_error shall hold for each predicted label.
+            wheels: Put the runtime's wheels into the bundle, for a machine without a package index.
+            python: Python version of the wheels, such as 3.12; by default this one's.
+            platform: Platform of the wheels: linux-x86_64, linux-aarch64, macos-arm64 or windows-x86_64; by default
+                this one.
+            license: Licence of the classifier, for the model card.
+        """
+        assert ckpt_path is not None
+        checkpoint = Path(ckpt_path)
+        trained = EdgeClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+        folder = Path(to) if to else datamodule.folder / ("edge" if format == "bundle" else "huggingface")
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"--to: {folder} is a file, expected a folder")
+        if format == "huggingface":
+            export_huggingface(trained, datamodule, checkpoint, folder, license)
+            print(f"for transformers and model hubs: {folder}")
+            return
+        options = ExportOptions(precision, max_error, delta, per_class, wheels, python, platform, license)
+        _show(export_bundle(trained, datamodule, checkpoint, folder, options), datamodule)
+
+
+def _show(exported: Exported, data: LabeledTextDataModule) -> None:
+    for note in [*dict.fromkeys(data.notes), *exported.notes]:
+        print(note)
+    print(f"parity of {exported.precision} and checkpoint: {exported.parity}")
+    print(f"abstention: {exported.abstention or 'none, every document is answered'}")
+    size = sum(path.stat().st_size for path in exported.folder.rglob("*") if path.is_file())
+    print(f"bundle: {exported.folder} ({size / 1e6:.0f} MB); try: redct classify {exported.folder} < some.txt")

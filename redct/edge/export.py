@@ -1,0 +1,287 @@
+"""From the best checkpoint to a folder that someone copies to another machine."""
+
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from redct.calibration import fit_temperature, scale
+from redct.documents import Document
+from redct.edge.abstention import Abstention, choose_thresholds
+from redct.edge.bundle import copy_runtime, seal
+from redct.edge.card import model_card
+from redct.edge.graph import write_graph
+from redct.edge.parity import Parity, compare
+from redct.edge.provenance import provenance
+from redct.edge.quantization import PRECISIONS, Inputs, Precision
+from redct.edge.runtime import Bundle, Classified, summarise
+from redct.edge.wheels import fetch_wheels, requirements
+from redct.errors import InputError
+from redct.experts import RANDOMISED
+from redct.files import whole
+from redct.training.classifier import EdgeClassifier, load_tokenizer
+from redct.training.datamodule import LabeledTextDataModule
+from redct.training.parts import Part
+from redct.training.reserve import check_unused
+from redct.training.tokens import pairs
+
+FEWEST_FOR_PARITY: Final = 500
+FEWEST_FOR_TEMPERATURE: Final = 50
+SAMPLES: Final = 64  # documents by which it is chosen how layers are quantised
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a bundle is made.
+
+    Args:
+        precision: Of the weights; `auto` takes the fastest that answers as the checkpoint does.
+        max_error: Highest share of wrong labels among the answered documents; None to answer all of them.
+        delta: Probability that this fails, over the draw of the reserved documents.
+        per_class: Whether max_error shall hold for the documents of each predicted label by themselves.
+        wheels: Whether the runtime's wheels are put into the bundle.
+        python: Version of the Python that they are for; by default this one's.
+        platform: The platform that they are for, one of `redct.edge.wheels.PLATFORMS`; by default this one.
+        license: The classifier's licence, for the card.
+    """
+
+    precision: Literal["auto"] | Precision = "auto"
+    max_error: float | None = None
+    delta: float = 0.05
+    per_class: bool = False
+    wheels: bool = False
+    python: str | None = None
+    platform: str | None = None
+    license: str | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What became of an export.
+
+    Args:
+        folder: The bundle.
+        precision: Of its weights.
+        parity: It beside the checkpoint.
+        abstention: When it abstains; None if never.
+        notes: What the user should know.
+    """
+
+    folder: Path
+    precision: Precision
+    parity: Parity
+    abstention: Abstention | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """The trained classifier, as it answers by itself."""
+
+    model: EdgeClassifier
+    tokenizer: Any
+    max_length: int
+
+    def encoded(self, documents: Sequence[Document]) -> Iterator[Inputs]:
+        """Yields what the network gets for each document, (1, T) a tensor."""
+        for document in documents:
+            texts = {name: values[0] for name, values in pairs([document]).items()}
+            rows = self.tokenizer(**texts, truncation="longest_first", max_length=self.max_length, return_tensors="pt")
+            yield dict(rows)
+
+    @torch.inference_mode()
+    def logits(self, documents: Sequence[Document]) -> Floats:
+        """Returns (N, K)."""
+        network = self.model.eval()
+        rows: list[Tensor] = [network(inputs)[0] for inputs in self.encoded(documents)]
+        return torch.stack(rows).double().numpy()
+
+
+def export_bundle(
+    model: EdgeClassifier, data: LabeledTextDataModule, checkpoint: Path, folder: Path, options: ExportOptions
+) -> Exported:
+    """Writes the bundle of a study.
+
+    Args:
+        model: The trained classifier, on the CPU.
+        data: The study's documents.
+        checkpoint: The file that the classifier was read from.
+        folder: The bundle; one that is there is replaced when the new one is whole.
+        options: How it is made.
+
+    Raises:
+        InputError: When the bundle does not answer as the checkpoint does, or an option cannot be met.
+    """
+    data.setup("validate")
+    reserve = _reserve(data, checkpoint) if options.max_error is not None else None  # refused before any work
+    train, validation = data.parts["train"].part, data.parts["validation"].part
+    trained = _Checkpoint(model.float(), load_tokenizer(model.encoder), int(data.max_length or 0))
+    judged = _for_parity(validation, train, data.seed)
+    logits = trained.logits(judged.documents)
+    strategy = data.experts.strategy if data.experts is not None else None
+    temperature, why = choose_temperature(logits[: len(validation.documents)], validation, strategy)
+    exact = np.exp(scale(logits, temperature))
+    content: dict[str, Any] = {
+        "labels": data.task.labels,
+        "columns": asdict(data.task.columns),
+        "max_length": trained.max_length,
+        "temperature": temperature,
+        "abstention": None,
+    }
+    with whole(folder) as temporary:
+        _write_surroundings(temporary, trained.tokenizer, options)
+        samples = list(trained.encoded(train.documents[:SAMPLES]))
+        precision, parity, notes = _write_model(model, samples, temporary, content, judged, exact, options.precision)
+        bundle = Bundle(temporary)
+        seen = _classify(bundle, validation.documents)
+        content |= {"precision": precision, "parity": asdict(parity), "reference": summarise(seen, validation.weight)}
+        abstention = None
+        if reserve is not None and options.max_error is not None:
+            abstention = choose_thresholds(
+                _classify(bundle, reserve.documents).probs,
+                reserve.label,
+                seen.probs,
+                max_error=options.max_error,
+                delta=options.delta,
+                per_class=options.per_class,
+            )
+            content["abstention"] = asdict(abstention)
+        content["provenance"] = provenance(data, model, checkpoint)
+        words = {
+            "precision": precision,
+            "parity": str(parity),
+            "calibration": why,
+            "abstention": str(abstention) if abstention else "it answers every document",
+            "wheels": _wheels_for(options),
+        }
+        card = model_card(content, words, options.license)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        seal(temporary, content)
+    return Exported(folder, precision, parity, abstention, notes)
+
+
+def _reserve(data: LabeledTextDataModule, checkpoint: Path) -> Part:
+    """Returns the documents to choose the threshold on, which have served nothing else."""
+    reserve = data.reserve_part()
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
+    trained_on = state.get(type(data).__name__, {}).get("targets")
+    check_unused([document.id for document in reserve.documents], data.targets_path, trained_on)
+    return reserve
+
+
+def _for_parity(validation: Part, train: Part, seed: int) -> Part:
+    """The validation documents and, where these are few, some of those that were trained on."""
+    missing = min(FEWEST_FOR_PARITY - len(validation.documents), len(train.documents))
+    if missing <= 0:
+        return validation
+    more = train.rows(np.random.default_rng(seed).permutation(len(train.documents))[:missing])
+    return Part(
+        validation.documents + more.documents,
+        np.concatenate([validation.target, more.target]),
+        np.concatenate([validation.label, more.label]),
+        np.concatenate([validation.weight, more.weight]),
+        validation.source + more.source,
+    )
+
+
+def choose_temperature(logits: Floats, validation: Part, strategy: str | None) -> tuple[float, str]:
+    """Fits the classifier's temperature, where labels allow it.
+
+    Args:
+        logits: (M, K) the classifier's, for the documents of `validation`.
+        validation: M documents.
+        strategy: How the experts' documents were chosen; None where no expert was asked.
+
+    Returns:
+        The temperature, 1 where none can be fitted, and in words how it came about.
+    """
+    source, count = validation.source[0], len(validation.source)
+    as_it_is = "as the classifier gives them"
+    if source == "llm":
+        return 1.0, f"{as_it_is}: validated on the LLM's labels, which fit no temperature"
+    if count < FEWEST_FOR_TEMPERATURE:
+        return 1.0, f"{as_it_is}: {count} {source} labels are too few to fit a temperature"
+    if source == "expert" and strategy not in RANDOMISED:
+        return 1.0, f"{as_it_is}: the experts' documents were chosen by {strategy}, and are not representative"
+    fitted = fit_temperature(logits, validation.label, validation.weight)
+    return fitted, f"scaled by a temperature of {fitted:.2f}, fitted to {count} {source} labels"
+
+
+def _write_surroundings(folder: Path, tokenizer: Any, options: ExportOptions) -> None:  # noqa: ANN401
+    """Writes all of a bundle that does not depend on the model's precision."""
+    folder.mkdir()
+    copy_runtime(folder)
+    tokenizer.backend_tokenizer.no_truncation()  # the runtime sets it, from bundle.json
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "requirements.txt").write_text(requirements(), encoding="utf-8")
+    if options.wheels:
+        (folder / "wheels").mkdir()
+        fetch_wheels(folder / "wheels", options.python, options.platform)
+
+
+def _write_model(
+    model: EdgeClassifier,
+    samples: Sequence[Inputs],
+    folder: Path,
+    content: dict[str, Any],
+    judged: Part,
+    exact: Floats,
+    asked: str,
+) -> tuple[Precision, Parity, list[str]]:
+    """Writes the fastest graph that answers as the checkpoint; returns its precision, and why not a faster one."""
+    assert model.network is not None
+    tried: list[str] = []
+    for precision in PRECISIONS if asked == "auto" else [p for p in PRECISIONS if p == asked]:
+        write_graph(model.network, precision, samples, folder / "model.onnx")
+        seal(folder, content | {"precision": precision})
+        parity = compare(exact, _classify(Bundle(folder), judged.documents).probs, judged.label)
+        if parity.equal:
+            return precision, parity, tried
+        tried.append(f"{precision} does not answer as the checkpoint does: {parity}")
+    finer = "" if asked == "auto" or asked == PRECISIONS[-1] else "; --precision auto takes a finer one where it must"
+    raise InputError("; ".join(tried) + finer)
+
+
+def _classify(bundle: Bundle, documents: Sequence[Document]) -> Classified:
+    contexts = [document.context for document in documents] if bundle.context_fields else None
+    return bundle.classify([document.text for document in documents], contexts)
+
+
+def _wheels_for(options: ExportOptions) -> str:
+    if not options.wheels:
+        return ""
+    python = options.python or ".".join(map(str, sys.version_info[:2]))
+    return f"Python {python}, {options.platform or sysconfig.get_platform()}"
+
+
+def export_huggingface(
+    model: EdgeClassifier, data: LabeledTextDataModule, checkpoint: Path, folder: Path, license: str | None
+) -> None:
+    """Writes a folder that `transformers.pipeline` and `push_to_hub` take, with the model card.
+
+    Args:
+        model: The trained classifier.
+        data: The study's documents.
+        checkpoint: The file that the classifier was read from.
+        folder: The folder; one that is there is replaced.
+        license: The classifier's licence, for the card.
+    """
+    data.setup("validate")
+    content = {
+        "labels": data.task.labels,
+        "columns": asdict(data.task.columns),
+        "max_length": data.max_length,
+        "provenance": provenance(data, model, checkpoint),
+    }
+    model.save_huggingface(folder, int(data.max_length or 0))
+    (folder / "README.md").write_text(model_card(content, None, license), encoding="utf-8")
