@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from redct.edge.server.options import Options
-from redct.errors import InputError
+from redct.edge.server.process import serve
 
 
 def run(args: Sequence[str]) -> None:
@@ -19,9 +19,4 @@ def run(args: Sequence[str]) -> None:
     parser.add_class_arguments(Options)
     given = vars(parser.parse_args(list(args[1:])))
     folder = given.pop("bundle")
-    options = Options(**given)
-    try:
-        from redct.edge.server.process import serve  # noqa: PLC0415 - `redct serve --help` needs none of it
-    except ModuleNotFoundError as error:
-        raise InputError(f"redct serve: {error.name} is not installed, expected: pip install 'redct[serve]'") from None
-    serve(folder, options)
+    serve(folder, Options(**given))

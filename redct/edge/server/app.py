@@ -3,13 +3,12 @@
 import asyncio
 import hmac
 import json
-import logging
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -20,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from redct import __version__
 from redct.edge.runtime import Bundle
 from redct.edge.server.bodies import Held, Memory, read_body
+from redct.edge.server.failures import log_failure
 from redct.edge.server.messages import Form, MessageError, Question, read_question, write_answers
 from redct.edge.server.metrics import CLASSIFY, Metrics
 from redct.edge.server.openapi import describe
@@ -27,7 +27,6 @@ from redct.edge.server.options import MIB, Options
 from redct.edge.server.page import POLICY, show_page
 from redct.edge.server.queue import Answer, ClassifierError, Document, Queue, QueueFullError
 
-LOG = logging.getLogger(__name__)
 GONE = 499  # the status, customary elsewhere, of an answer that nobody waits for
 STATUSES = {MessageError: 422, QueueFullError: 503, ClassifierError: 500, ClientDisconnect: GONE}
 
@@ -92,7 +91,7 @@ class App:
                 if not status:
                     await _json({"error": "the server stops"}, 503)(scope, receive, sending)
             except Exception as error:  # Starlette has answered with 500
-                LOG.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+                log_failure("request", error)
         path = scope["path"] if scope["path"] in self._paths else "other"
         self._metrics.request(path, status, time.monotonic() - begin)
 
@@ -140,10 +139,10 @@ class App:
 
     def _authorise(self, request: Request) -> None:
         """Refuses whoever does not know the token."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if self._token is None:
             return
-        known = hmac.compare_digest(token.strip().encode("latin-1"), self._token.encode())
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        known = hmac.compare_digest(token.strip().encode("latin-1"), self._token)
         if scheme.lower() != "bearer" or not known:
             raise HTTPException(401, "expected Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
@@ -161,7 +160,7 @@ class App:
 
     async def _show_metrics(self, request: Request) -> Response:
         self._authorise(request)
-        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def _show_openapi(self, request: Request) -> Response:
         return _json(self._openapi)

@@ -64,8 +64,8 @@ class Options:
         if self.token_env is None and not self.no_token and not _is_own(self.host):
             raise InputError(f"--host {self.host}: others reach it, expected --token_env VARIABLE or --no_token true")
 
-    def token(self) -> str | None:
-        """Returns the token that clients must know.
+    def token(self) -> bytes | None:
+        """Returns the token that clients must know, as it comes over the wire.
 
         Raises:
             InputError: When the variable that should hold it is not set.
@@ -75,7 +75,7 @@ class Options:
         token = os.environ.get(self.token_env, "").strip()
         if not token:
             raise InputError(f"--token_env {self.token_env}: the variable is not set or empty, expected a token")
-        return token
+        return os.fsencode(token)
 
 
 def _is_own(host: str) -> bool:

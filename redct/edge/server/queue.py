@@ -1,11 +1,9 @@
 """The documents of all requests wait in one queue; what waits is classified together, each request in its turn."""
 
 import asyncio
-import logging
 import math
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from redct.edge.runtime import Classified
+from redct.edge.server.failures import log_failure
 
-LOG = logging.getLogger(__name__)
 MEMORY = 0.8  # how much of its former value the rate keeps with every batch
 LONGEST_PAUSE = 60  # seconds that a refused client is asked to wait at most
 
@@ -184,8 +182,7 @@ class Queue:
         try:
             found = self._classifier.classify([each.text for each in documents], [each.context for each in documents])
         except Exception as error:  # whatever it is, the next batch has a right to be tried
-            # The message might quote a text, which has no place in a log.
-            LOG.error("classifier: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            log_failure("classifier", error)
             return None
         self._measure(len(documents), time.monotonic() - begin)
         return _answers(found)
