@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,3 +86,10 @@ def head(length: int | None = None) -> bytes:
     """The head of a POST /classify, chunked where no length is given."""
     form = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     return f"POST /classify HTTP/1.1\r\nHost: here\r\n{form}\r\n\r\n".encode()
+
+
+def read_reply(connection: socket.socket) -> tuple[int, Any]:
+    """Returns the status and the JSON of the next reply."""
+    reply = HTTPResponse(connection)
+    reply.begin()
+    return reply.status, json.loads(reply.read())

@@ -6,12 +6,11 @@ import signal
 import socket
 import threading
 import time
-from http.client import HTTPResponse
 from pathlib import Path
 
 import numpy as np
 import pytest
-from edge.serving import Served, head, served
+from edge.serving import Served, head, read_reply, served
 
 from redct import __version__
 from redct.cli.main import main
@@ -28,12 +27,6 @@ def closed_by_server(connection: socket.socket, within: float) -> bool:
         return True
     except TimeoutError:
         return False
-
-
-def read_reply(connection: socket.socket) -> tuple[int, dict]:
-    reply = HTTPResponse(connection)
-    reply.begin()
-    return reply.status, json.loads(reply.read())
 
 
 @pytest.fixture(scope="module")

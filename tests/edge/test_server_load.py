@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -13,7 +14,7 @@ import aiohttp
 import numpy as np
 import pytest
 from edge.conftest import LABELS
-from edge.serving import Served, head, served
+from edge.serving import Served, head, read_reply, served
 
 from redct.edge import Bundle
 
@@ -136,6 +137,24 @@ def test_all_that_was_accepted_is_answered_after_the_signal_to_stop(bundle: Path
     assert [status for status, _ in replies] == [200] * len(much)
     for (_, reply), expected in zip(replies, right.reshape(len(much), 250, -1), strict=True):
         check(reply, expected)
+
+
+def test_whatever_was_sent_before_the_signal_is_answered(bundle: Path) -> None:
+    """Also to clients whose connection the server has not even seen, and to one in the middle of its body."""
+    content = b'{"text": "I agree"}'
+    with served(bundle) as server, ExitStack() as stack:
+        slow = stack.enter_context(server.connect())
+        slow.sendall(head(len(content)) + content[:5])
+        clients = [stack.enter_context(server.connect()) for _ in range(500)]
+        for each in clients:
+            each.sendall(head(len(content)) + content)
+        server.process.send_signal(signal.SIGTERM)
+        replies = [read_reply(each) for each in clients]
+        slow.sendall(content[5:])
+        replies.append(read_reply(slow))
+        assert server.process.wait(10) == 0
+    assert {status for status, _ in replies} == {200}
+    assert len({json.dumps(reply) for _, reply in replies}) == 1
 
 
 def test_it_stops_when_the_time_for_it_is_over(bundle: Path, much: list[list[str]]) -> None:

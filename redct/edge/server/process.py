@@ -18,6 +18,7 @@ from redct.edge.server.options import Options
 from redct.errors import InputError, RedctError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+ROUNDS = 10  # of the event loop, which needs some to accept a client and to read what it has sent
 
 
 def serve(folder: str, options: Options) -> None:
@@ -38,7 +39,7 @@ def serve(folder: str, options: Options) -> None:
     server = _Server(_config(app, options))
     with _listen(options) as listener:
         _raise_limit(options.connections)
-        _say(f"{_url(listener)}, {_describe(bundle, options)}")
+        server.greeting = f"{_url(listener)}, {_describe(bundle, options)}"
         server.run([listener])
     if app.cut_off:
         raise RedctError(f"{app.cut_off} requests were not answered within --drain_seconds {options.drain_seconds:g}")
@@ -105,12 +106,27 @@ def _say(what: str) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which would end by the signal that stopped it instead of with exit code 0."""
+    """uvicorn's, which says when it may be asked, and told to stop; and ends otherwise."""
+
+    greeting = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _say(self.greeting)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ends with exit code 0 instead of by the signal; a second one has its usual effect."""
         self.should_exit = True
         for each in STOPPING:
             signal.signal(each, signal.SIG_DFL)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Reads what clients had sent by now, before connections without a request are closed."""
+        for server in self.servers:
+            server.close()
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
 
 
 class _Connection(H11Protocol):
