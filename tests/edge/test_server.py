@@ -15,6 +15,7 @@ from edge.serving import Served, head, read_reply, served
 from redct import __version__
 from redct.cli.main import main
 from redct.edge import Bundle
+from redct.edge.runtime import add, read_summaries, summarise
 
 TOKEN = "Spr\u00fcche & co"
 
@@ -285,6 +286,20 @@ def test_it_ends_with_0_when_told_to(bundle: Path, by: signal.Signals) -> None:
         assert closed_by_server(idle, 1)
 
 
+def test_a_diary_of_the_day_counts_what_was_answered(stance_bundle: Path, answers: Bundle, tmp_path: Path) -> None:
+    texts = [f"I agree {i}" for i in range(30)] + [""]
+    contexts = [{"target": "tea"}] * len(texts)
+    folder = tmp_path / "summaries" / "new"
+    for _ in range(2):  # the second server goes on where the first stopped
+        with served(stance_bundle, "--summary", str(folder)) as running:
+            running.ask(body={"documents": [{"text": t, "context": c} for t, c in zip(texts, contexts, strict=True)]})
+            assert running.stop()[0] == 0
+    (found,) = read_summaries(folder, answers.info["sha256"]).values()
+    once = summarise(answers.classify(texts, contexts))
+    assert found == add(once, once)
+    assert (found["documents"], found["errors"]) == (60, 2)
+
+
 def refuses(capsys, *args: str) -> str:
     assert main(["serve", *args]) == 2
     said = capsys.readouterr().err
@@ -305,6 +320,9 @@ def test_what_cannot_be_served_is_said_in_one_line(bundle: Path, tmp_path: Path,
     monkeypatch.setenv("REDCT_EMPTY", " ")
     assert "REDCT_EMPTY" in refuses(capsys, str(bundle), "--token_env", "REDCT_EMPTY")
     assert "--port: found 70000" in refuses(capsys, str(bundle), "--port", "70000")
+    (tmp_path / "2026-01-01.json").write_text('{"bundle": "another", "summary": {}}')
+    assert "summary of bundle another" in refuses(capsys, str(bundle), "--summary", str(tmp_path))
+    assert "Not a directory" in refuses(capsys, str(bundle), "--summary", str(bundle / "model.onnx" / "x"))
     assert "--batch: found 0" in refuses(capsys, str(bundle), "--batch", "0")
     assert "--queue 10" in refuses(capsys, str(bundle), "--queue", "10")
     assert "--memory 1" in refuses(capsys, str(bundle), "--memory", "1", "--max_body", "2000000")

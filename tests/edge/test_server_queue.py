@@ -27,10 +27,6 @@ class Gate:
         return Classified(list(texts), np.ones((size, 1), np.float32), zeros.astype(bool), [None] * size, zeros, zeros)
 
 
-class Sizes(list):
-    batch = list.append
-
-
 def documents(*texts: str) -> list[Document]:
     return [Document(text, {}) for text in texts]
 
@@ -44,8 +40,8 @@ class Working:
     """A queue that works while the context lasts."""
 
     def __init__(self, classifier, limit: int = 100, batch: int = 4) -> None:
-        self.sizes = Sizes()
-        self.queue = Queue(classifier, limit, batch, self.sizes)
+        self.seen: list[Classified] = []
+        self.queue = Queue(classifier, limit, batch, self.seen.append)
 
     async def __aenter__(self) -> Queue:
         self.working = self.queue.working()

@@ -17,8 +17,9 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from redct import __version__
-from redct.edge.runtime import Bundle
+from redct.edge.runtime import Bundle, Classified
 from redct.edge.server.bodies import Held, Memory, read_body
+from redct.edge.server.diary import Diary
 from redct.edge.server.failures import log_failure
 from redct.edge.server.messages import Form, MessageError, Question, read_question, write_answers
 from redct.edge.server.metrics import CLASSIFY, Metrics
@@ -48,7 +49,8 @@ class App:
         self._bundle, self._options, self._stopping = bundle, options, stopping
         self._token = options.token()
         self._metrics = Metrics()
-        self._queue = Queue(bundle, options.queue, options.batch, self._metrics)
+        self._queue = Queue(bundle, options.queue, options.batch, self._watch)
+        self._diary = Diary(options.summary, bundle) if options.summary else None
         self._memory = Memory(options.memory * MIB)
         self._form = Form(bundle.context_fields, options.max_documents, options.max_characters)
         self._openapi = describe(bundle, options)
@@ -105,6 +107,13 @@ class App:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         with self._queue.working():
             yield
+        if self._diary:
+            self._diary.write()
+
+    def _watch(self, found: Classified) -> None:
+        self._metrics.batch(len(found.labels))
+        if self._diary:
+            self._diary.note(found)
 
     async def _classify(self, request: Request) -> Response:
         self._authorise(request)

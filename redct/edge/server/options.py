@@ -20,6 +20,7 @@ class Options:
             `Authorization: Bearer TOKEN`.
         no_token: Listen at an address that others reach, without a token.
         threads: Documents that are classified at a time; by default, one per usable core.
+        summary: Folder for a file a day that counts labels, confidence and lengths, for `classify.py drift`.
         batch: Documents that are handed to the classifier at a time, of all requests in turn.
         queue: Documents that may wait; a request beyond is refused with 503.
         memory: MiB of request bodies and answers that may be held, over all clients; beyond, 503. What is made of them
@@ -37,6 +38,7 @@ class Options:
     token_env: str | None = None
     no_token: bool = False
     threads: int | None = None
+    summary: str | None = None
     batch: int = 16
     queue: int = 4096
     memory: int = 32

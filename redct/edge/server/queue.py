@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -55,13 +55,6 @@ class ClassifierError(Exception):
     """The classifier itself failed, which is no fault of the request."""
 
 
-class Watch(Protocol):
-    """Who is told about batches."""
-
-    def batch(self, documents: int) -> None:
-        """A batch of so many documents was classified."""
-
-
 @dataclass(eq=False)
 class _Job:
     """The documents of a request, of which the first `taken` are no longer waiting."""
@@ -101,10 +94,10 @@ class Queue:
         classifier: What answers.
         limit: Documents that may wait.
         batch: Documents of a batch at most.
-        watch: Who is told about batches.
+        watch: Is called in the classifier's thread with what every batch gave.
     """
 
-    def __init__(self, classifier: Classifier, limit: int, batch: int, watch: Watch) -> None:
+    def __init__(self, classifier: Classifier, limit: int, batch: int, watch: Callable[[Classified], None]) -> None:
         self.waiting = 0
         self._classifier, self._limit, self._batch, self._watch = classifier, limit, batch, watch
         self._jobs: deque[_Job] = deque()
@@ -181,14 +174,14 @@ class Queue:
         begin = time.monotonic()
         try:
             found = self._classifier.classify([each.text for each in documents], [each.context for each in documents])
+            self._measure(len(documents), time.monotonic() - begin)
+            self._watch(found)
+            return _answers(found)
         except Exception as error:  # whatever it is, the next batch has a right to be tried
             log_failure("classifier", error)
             return None
-        self._measure(len(documents), time.monotonic() - begin)
-        return _answers(found)
 
     def _measure(self, documents: int, seconds: float) -> None:
-        self._watch.batch(documents)
         rate = documents / max(seconds, 1e-6)
         self._rate = rate if self._rate is None else MEMORY * self._rate + (1 - MEMORY) * rate
 
