@@ -10,6 +10,11 @@ from redct.errors import InputError
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
 
+SWITCHES = {
+    "per_class": "promise max_error for the documents of each predicted label",
+    "wheels": "put the runtime's wheels into the bundle, for a machine without a package index",
+}
+
 
 class StudyTrainer(L.Trainer):
     """Lightning's trainer, which can export too: its methods are the commands that know a whole study."""
@@ -43,8 +48,8 @@ class StudyTrainer(L.Trainer):
             max_error: Defer documents to the hub, so that at most this share of the answered ones is wrong; the
                 threshold is chosen on the documents of `data.reserve`.
             delta: Probability that this guarantee fails.
-            per_class: Whether max_error shall hold for each predicted label.
-            wheels: Put the runtime's wheels into the bundle, for a machine without a package index.
+            per_class: See `SWITCHES`.
+            wheels: See `SWITCHES`.
             python: Python version of the wheels, such as 3.12; by default this one's.
             platform: Platform of the wheels: linux-x86_64, linux-aarch64, macos-arm64 or windows-x86_64; by default
                 this one.

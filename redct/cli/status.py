@@ -24,10 +24,10 @@ def run(args: Sequence[str]) -> None:
     options = parser.parse_args(list(args[1:]))
     study = Path(options.config)
     folder = Path(options.trainer.default_root_dir or _folder_in(study) or Path("runs") / study.stem)
-    steps = [_predict(folder), _experts(folder), _fit(folder), _test(folder)]
+    steps = [_predict(folder), _experts(folder), _fit(folder), _test(folder), _export(folder)]
     show_table(f"{study.stem}: {folder}", ["step", "done", "what"], [list(step) for step in steps])
     todo = next((name for name, done, _ in steps if done == "no" and name != "experts"), None)
-    command = f"redct {todo} --config {study}" if todo else f"cat {folder / 'metrics.json'}"
+    command = f"redct {todo} --config {study}" if todo else f"redct classify {folder / 'edge'} FILE"
     print(f"next: {command}")
 
 
@@ -77,3 +77,11 @@ def _test(folder: Path) -> Step:
         return "test", "no", "no metrics yet"
     scores = json.loads(path.read_text(encoding="utf-8"))["scores"]["edge classifier"]
     return "test", "yes", f"macro F1 {100 * scores['macro_f1']['value']:.1f} %: {path}"
+
+
+def _export(folder: Path) -> Step:
+    path = folder / "edge" / "bundle.json"
+    if not path.exists():
+        return "export", "no", "no bundle yet"
+    bundle = json.loads(path.read_text(encoding="utf-8"))
+    return "export", "yes", f"{bundle['precision']}, {bundle['parity']['agreement']:.1%} of labels equal: {path.parent}"

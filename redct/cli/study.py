@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
 from redct.cli import labeling
-from redct.cli.export import StudyTrainer
+from redct.cli.export import SWITCHES, StudyTrainer
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels, show_test
 from redct.errors import InputError
@@ -71,13 +71,16 @@ class StudyCLI(LightningCLI):
             "fit": shared | {"train_dataloaders", "val_dataloaders"},
             "validate": shared | {"verbose"},
             "test": shared | {"verbose"},
-            "export": shared,
+            "export": shared | set(SWITCHES),
         }
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             labeling.add_flags(parser)
+        if subcommand == "export":
+            for flag, text in SWITCHES.items():
+                parser.add_argument(f"--{flag}", action="store_true", help=text)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -171,6 +174,8 @@ class StudyCLI(LightningCLI):
         kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand == "predict":
             kwargs["return_predictions"] = False
+        if subcommand == "export":
+            kwargs |= {flag: self.config_init[subcommand][flag] for flag in SWITCHES}
         if subcommand == "test":
             kwargs["verbose"] = False  # redct's own table has intervals
         return kwargs

@@ -69,7 +69,7 @@ def trace(network: nn.Module, names: Sequence[str], path: Path) -> None:
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
     dynamic = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
     program = torch.onnx.export(
-        _Logits(network, names),
+        _Logits(network, names).eval(),
         tuple(inputs[name] for name in names),
         dynamo=True,
         dynamic_shapes=(tuple(dynamic for _ in names),),

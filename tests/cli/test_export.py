@@ -176,17 +176,17 @@ def test_a_threshold_that_nobody_can_promise_is_refused(study: Path, capfd) -> N
     assert "data.reserve: found nothing" in refused(capfd, "export", "--max_error", "0.78")
     reserved(study)
     line = refused(capfd, "export", "--max_error", "0.01")
-    print(line)
-    assert "max_error" in line
+    assert "max_error 0.01 at delta 0.05 takes at least 299 answered without an error" in line
     assert not EDGE.exists()
 
 
 @pytest.mark.slow
 def test_the_bundle_installs_and_answers_without_index_and_redct(trained: Path, tmp_path: Path) -> None:
-    try:
-        assert run("export", "--wheels") == 0
-    except AssertionError:
+    if subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--dest", tmp_path, "tokenizers", "--no-deps"], check=False
+    ).returncode:
         pytest.skip("no package index")
+    assert run("export", "--wheels") == 0
     import venv
 
     venv.create(tmp_path / "venv", with_pip=True)
