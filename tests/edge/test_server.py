@@ -154,16 +154,16 @@ def test_clients_that_trickle_are_not_waited_for(server: Served) -> None:
         begin = time.monotonic()
         slow_head.sendall(head(10)[:20])
         slow_body.sendall(head(10))
-        while time.monotonic() - begin < 0.8:
+        while time.monotonic() - begin < 0.6:
             time.sleep(0.1)
             slow_head.sendall(b"X")
             slow_body.sendall(b" ")
         status, reply = read_reply(slow_body)
         assert (status, reply["error"]) == (408, "the body did not come within 1 s")
-        assert closed_by_server(slow_body, 1)
-        assert closed_by_server(slow_head, 1)
-        assert closed_by_server(silent, 1)
-        assert 0.9 < time.monotonic() - begin < 5
+        assert closed_by_server(slow_body, 5)
+        assert closed_by_server(slow_head, 5)
+        assert closed_by_server(silent, 5)
+        assert time.monotonic() - begin > 0.9
     assert server.ask(body={"text": "x"}).status == 200
 
 

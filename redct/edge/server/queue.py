@@ -108,14 +108,15 @@ class Queue:
     @contextmanager
     def working(self) -> Iterator[None]:
         """Classifies what waits, while the context lasts."""
-        # A daemon, since nobody waits any more for what it does when the process ends.
-        threading.Thread(target=self._work, name="classify", daemon=True).start()
+        thread = threading.Thread(target=self._work, name="classify")
+        thread.start()
         try:
             yield
         finally:
             with self._changed:
                 self._open = False
                 self._changed.notify()
+            thread.join()  # within a batch; a process that ends under a thread in native code would abort
 
     async def ask(self, documents: Sequence[Document]) -> list[Answer]:
         """Returns the answers to a request's documents, in their order; when cancelled, those waiting are dropped.
