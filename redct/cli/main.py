@@ -25,6 +25,7 @@ COMMANDS = {
     "test": Command("redct.cli.study", "score the best checkpoint on held-out documents, beside the LLM"),
     "export": Command("redct.cli.study", "write the edge bundle, for machines without torch and network"),
     "classify": Command("redct.cli.classify", "label documents with an exported bundle; needs no torch"),
+    "serve": Command("redct.cli.serve", "answer over HTTP with an exported bundle; needs no torch"),
     "status": Command("redct.cli.status", "say what of a study is done, and the next command"),
 }
 
