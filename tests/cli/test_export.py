@@ -13,6 +13,7 @@ import yaml
 from redct.cli.main import main
 from redct.documents import read_documents
 from redct.edge import Bundle
+from redct.hub.store import LabelStore
 from redct.task import load_task
 
 RUN = Path("runs/study")
@@ -168,6 +169,35 @@ def test_a_bundle_that_abstains_defers_to_the_hub(study: Path, capfd) -> None:
 
     assert binom.cdf(wrong, said.sum(), 0.78) == pytest.approx(chosen["p_values"][0])
     assert chosen["p_values"][0] <= 0.05
+
+
+def test_what_the_edge_leaves_is_labeled_at_the_hub(study: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    reserved(study)
+    for command in ("predict", "fit"):
+        assert run(command) == 0
+    assert run("export", "--max_error", "0.78") == 0
+    # Whatever the threshold of a random encoder is, half of the documents are below their own median.
+    info = json.loads((EDGE / "bundle.json").read_text())
+    documents = read_documents("test.jsonl", load_task("task.yaml")).documents
+    probs = Bundle(EDGE).classify([d.text for d in documents], [d.context for d in documents]).probs
+    info["abstention"]["thresholds"] = [float(np.median(probs.max(axis=1)))] * 3
+    from redct.edge.bundle import seal
+
+    seal(EDGE, {key: value for key, value in info.items() if key not in ("sha256", "schema", "redct", "files")})
+    assert main(["classify", str(EDGE), "test.jsonl", "--output", "labeled.jsonl"]) == 0
+    labeled = [json.loads(line) for line in Path("labeled.jsonl").read_text().splitlines()]
+    left = [row["id"] for row in labeled if row["edge_source"] == "deferred"]
+    assert 5 < len(left) < 26
+    assert all(row["edge_label"] is None for row in labeled if row["id"] in left)
+
+    content = yaml.safe_load(study.read_text())
+    content["data"]["predict"] = "deferred.jsonl"
+    content["trainer"]["default_root_dir"] = "runs/deferred"
+    study.write_text(yaml.safe_dump(content))
+    assert run("predict") == 0
+    answered = LabelStore("runs/deferred/labels").read(info["labels"])
+    assert sorted(answered.ids) == sorted(left)
+    assert (answered.label >= 0).all()
 
 
 def test_a_threshold_that_nobody_can_promise_is_refused(study: Path, capfd) -> None:
