@@ -26,7 +26,7 @@ class StudyTrainer(L.Trainer):
         ckpt_path: str | None = None,
         to: str | None = None,
         format: Literal["bundle", "huggingface"] = "bundle",
-        precision: Literal["auto", "int8", "int8_residual", "fp32"] = "auto",
+        precision: Literal["auto", "int8", "int8_mixed", "int8_residual", "fp32"] = "auto",
         max_error: float | None = None,
         delta: float = 0.05,
         per_class: bool = False,
@@ -44,7 +44,8 @@ class StudyTrainer(L.Trainer):
             to: Folder of the bundle; by default `edge` in the study's folder, or `huggingface`.
             format: The bundle, or a folder for transformers and model hubs.
             precision: Of the weights. `auto` takes the fastest that answers as the checkpoint does: `int8`, else
-                `int8_residual` (activations of 16 bits), else `fp32`.
+                `int8_mixed` (activations of 16 bits in the first third of the layers), else `int8_residual` (in all
+                layers), else `fp32`.
             max_error: Defer documents to the hub, so that at most this share of the answered ones is wrong; the
                 threshold is chosen on the documents of `data.reserve`.
             delta: Probability that this guarantee fails.
@@ -66,11 +67,11 @@ class StudyTrainer(L.Trainer):
             print(f"for transformers and model hubs: {folder}")
             return
         options = ExportOptions(precision, max_error, delta, per_class, wheels, python, platform, license)
-        _show(export_bundle(trained, datamodule, checkpoint, folder, options), datamodule)
+        _show(export_bundle(trained, datamodule, checkpoint, folder, options))
 
 
-def _show(exported: Exported, data: LabeledTextDataModule) -> None:
-    for note in [*dict.fromkeys(data.notes), *exported.notes]:
+def _show(exported: Exported) -> None:
+    for note in exported.notes:
         print(note)
     print(f"parity of {exported.precision} and checkpoint: {exported.parity}")
     print(f"abstention: {exported.abstention or 'none, every document is answered'}")

@@ -33,10 +33,12 @@ from redct.training.reserve import check_unused
 from redct.training.tokens import pairs
 
 FEWEST_FOR_PARITY: Final = 500
+FEWEST_UNSEEN: Final = 200  # fewer say too little of 99 %, and training documents are added
 FEWEST_FOR_TEMPERATURE: Final = 50
 SAMPLES: Final = 64  # documents by which it is chosen how layers are quantised
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ def export_bundle(
     reserve = _reserve(data, checkpoint) if options.max_error is not None else None  # refused before any work
     train, validation = data.parts["train"].part, data.parts["validation"].part
     trained = _Checkpoint(model.float(), load_tokenizer(model.encoder), int(data.max_length or 0))
-    judged = _for_parity(validation, train, data.seed)
-    logits = trained.logits(judged.documents)
+    judged, label = _for_parity(data, validation, train)
+    logits = trained.logits(judged)
     strategy = data.experts.strategy if data.experts is not None else None
     temperature, why = choose_temperature(logits[: len(validation.documents)], validation, strategy)
     exact = np.exp(scale(logits, temperature))
@@ -140,7 +142,9 @@ def export_bundle(
     with whole(folder) as temporary:
         _write_surroundings(temporary, trained.tokenizer, options)
         samples = list(trained.encoded(train.documents[:SAMPLES]))
-        precision, parity, notes = _write_model(model, samples, temporary, content, judged, exact, options.precision)
+        precision, parity, notes = _write_model(
+            model, samples, temporary, content, (judged, label, exact), options.precision
+        )
         bundle = Bundle(temporary)
         seen = _classify(bundle, validation.documents)
         content |= {"precision": precision, "parity": asdict(parity), "reference": summarise(seen, validation.weight)}
@@ -178,19 +182,23 @@ def _reserve(data: LabeledTextDataModule, checkpoint: Path) -> Part:
     return reserve
 
 
-def _for_parity(validation: Part, train: Part, seed: int) -> Part:
-    """The validation documents and, where these are few, some of those that were trained on."""
-    missing = min(FEWEST_FOR_PARITY - len(validation.documents), len(train.documents))
-    if missing <= 0:
-        return validation
-    more = train.rows(np.random.default_rng(seed).permutation(len(train.documents))[:missing])
-    return Part(
-        validation.documents + more.documents,
-        np.concatenate([validation.target, more.target]),
-        np.concatenate([validation.label, more.label]),
-        np.concatenate([validation.weight, more.weight]),
-        validation.source + more.source,
-    )
+def _for_parity(data: LabeledTextDataModule, validation: Part, train: Part) -> tuple[list[Document], Integers]:
+    """Returns the documents on which bundle and checkpoint are compared, the validation's first, and their labels.
+
+    At least 500, or all. A classifier is surer of what it was trained on, which hides small differences: so texts
+    held out for the test come before training documents. Of these only the texts are used, never the labels (-1),
+    since the choice of a precision must not rest on them.
+    """
+    documents, label = [*validation.documents], [validation.label]
+    if (room := FEWEST_FOR_PARITY - len(documents)) > 0:
+        held_out = data.splits().test.documents[:room]
+        documents += held_out
+        label.append(np.full(len(held_out), -1))
+    if (room := FEWEST_FOR_PARITY - len(documents)) > 0 and len(documents) < FEWEST_UNSEEN:
+        more = train.rows(np.random.default_rng(data.seed).permutation(len(train.documents))[:room])
+        documents += more.documents
+        label.append(more.label)
+    return documents, np.concatenate(label)
 
 
 def choose_temperature(logits: Floats, validation: Part, strategy: str | None) -> tuple[float, str]:
@@ -234,17 +242,17 @@ def _write_model(
     samples: Sequence[Inputs],
     folder: Path,
     content: dict[str, Any],
-    judged: Part,
-    exact: Floats,
+    judged: tuple[list[Document], Integers, Floats],
     asked: str,
 ) -> tuple[Precision, Parity, list[str]]:
     """Writes the fastest graph that answers as the checkpoint; returns its precision, and why not a faster one."""
     assert model.network is not None
+    documents, label, exact = judged
     tried: list[str] = []
     for precision in PRECISIONS if asked == "auto" else [p for p in PRECISIONS if p == asked]:
         write_graph(model.network, precision, samples, folder / "model.onnx")
         seal(folder, content | {"precision": precision})
-        parity = compare(exact, _classify(Bundle(folder), judged.documents).probs, judged.label)
+        parity = compare(exact, _classify(Bundle(folder), documents).probs, label)
         if parity.equal:
             return precision, parity, tried
         tried.append(f"{precision} does not answer as the checkpoint does: {parity}")

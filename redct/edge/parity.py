@@ -20,7 +20,7 @@ class Parity:
     Args:
         documents: Number of documents.
         agreement: Share of documents with the same label.
-        macro_f1_checkpoint: Macro-F1 of the checkpoint's labels, 0 to 1.
+        macro_f1_checkpoint: Macro-F1 of the checkpoint's labels on the documents with a known label, 0 to 1.
         macro_f1_bundle: Macro-F1 of the bundle's labels.
         mean_difference: Mean absolute difference of a probability.
         largest_difference: Largest absolute difference of a probability.
@@ -59,13 +59,18 @@ def compare(checkpoint: npt.ArrayLike, bundle: npt.ArrayLike, label: npt.ArrayLi
         checkpoint: (N, K) probabilities, N >= 1.
         bundle: (N, K) probabilities of the same documents; NaN in a document without an answer, which counts as
             a wrong label and as differences of 1.
-        label: (N,) indices of the labels that macro-F1 is measured against.
+        label: (N,) indices of the labels that macro-F1 is measured against; -1 where none is known or may be used.
     """
     exact, ours = np.asarray(checkpoint, dtype=np.float64), np.asarray(bundle, dtype=np.float64)
     answered = np.isfinite(ours[:, 0])
     said = np.where(answered, np.where(answered[:, None], ours, 0).argmax(axis=1), -1)
     difference = np.where(answered[:, None], np.abs(exact - ours), 1)
-    scores = [metrics_of(confusion(label, x, exact.shape[1]))["macro_f1"] for x in (exact.argmax(axis=1), said)]
+    right = np.asarray(label)
+    known = right >= 0
+    scores = [
+        metrics_of(confusion(right[known], labels[known], exact.shape[1]))["macro_f1"]
+        for labels in (exact.argmax(axis=1), said)
+    ]
     return Parity(
         documents=len(exact),
         agreement=float((said == exact.argmax(axis=1)).mean()),

@@ -22,9 +22,12 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-Precision = Literal["int8", "int8_residual", "fp32"]
-PRECISIONS: Final[tuple[Precision, ...]] = ("int8", "int8_residual", "fp32")
+Precision = Literal["int8", "int8_mixed", "int8_residual", "fp32"]
+PRECISIONS: Final[tuple[Precision, ...]] = ("int8", "int8_mixed", "int8_residual", "fp32")
 """From the fastest to the finest."""
+
+# Which share of the layers has the residual: the first ones, whose errors all later ones carry on.
+RESIDUAL: Final[dict[Precision, float]] = {"int8": 0, "int8_mixed": 1 / 3, "int8_residual": 1}
 
 EXPONENT: Final = 0.8  # a; from 0.7 to 0.9 it makes little difference
 EVEN_EXPONENT: Final = 0.5  # where only the weights are rounded
@@ -167,7 +170,7 @@ def make_quantisable(network: nn.Module, precision: Precision, samples: Sequence
 
     Args:
         network: Takes an item of `samples` as keyword arguments.
-        precision: int8 or int8_residual; fp32 changes nothing.
+        precision: One of 8 bits; fp32 changes nothing.
         samples: A document each, (1, T).
     """
     if precision == "fp32":
@@ -175,8 +178,9 @@ def make_quantisable(network: nn.Module, precision: Precision, samples: Sequence
     layers, embeddings = _observe(network, samples)
     for name, embedding in embeddings.items():
         network.set_submodule(name, ByteEmbedding(embedding))
-    residual = precision == "int8_residual"
-    for layer in layers:
+    with_residual = round(RESIDUAL[precision] * len(layers))
+    for number, layer in enumerate(layers):
+        residual = number < with_residual
         balance, normalise = (layer.choose_balance(), False) if residual else layer.choose()
         for name, linear in zip(layer.names, layer.linears, strict=True):
             network.set_submodule(name, QuantisableLinear(linear, balance, normalise, residual))

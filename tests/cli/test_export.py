@@ -49,7 +49,7 @@ def test_a_study_becomes_a_bundle_that_answers_alike(trained: Path, capfd) -> No
     info = json.loads((EDGE / "bundle.json").read_text())
     assert info["labels"] == ["against", "for", "neutral"]
     assert info["columns"]["context"] == {"target": "target"}
-    assert info["parity"]["documents"] == 90  # all there are
+    assert info["parity"]["documents"] == 121  # all there are
     assert info["temperature"] == 1.0  # validated on the LLM's labels
     assert info["abstention"] is None
     for name, digest in info["files"].items():

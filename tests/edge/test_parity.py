@@ -35,6 +35,14 @@ def test_a_document_without_an_answer_counts_as_wrong() -> None:
     assert not found.equal
 
 
+def test_documents_of_unknown_label_count_for_agreement_only() -> None:
+    exact, ours = probabilities(60, 3, 0), probabilities(60, 3, 1)
+    label = np.random.default_rng(2).integers(0, 3, 60)
+    found = compare(exact, ours, np.where(np.arange(60) < 40, label, -1))
+    assert found.agreement == compare(exact, ours, label).agreement
+    assert found.macro_f1_bundle == pytest.approx(f1_score(label[:40], ours[:40].argmax(1), average="macro"))
+
+
 EQUAL = Parity(500, 0.99, 0.80, 0.79, 0.02, 0.9)
 
 
