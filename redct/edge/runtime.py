@@ -591,6 +591,8 @@ def open_table(file: str, form: str | None, stack: ExitStack) -> Table:
 
 
 def _format(path: Path) -> str:
+    if path.is_dir():
+        raise BundleError(f"{path}: is a folder, expected a file")
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix not in FORMATS or (suffix == ".parquet" and path.suffix.lower() == ".gz"):
         raise BundleError(f"{path}: unknown kind of file, expected {', '.join(FORMATS)} or --format")
@@ -1021,7 +1023,7 @@ def _run_classify(folder: Path, args: Sequence[str], name: str) -> int:
     total = counts["documents"] + counts["errors"]
     what = f"{counts['deferred']:,} deferred, {counts['errors']:,} errors"
     clear = CLEAR if sys.stderr.isatty() else ""
-    print(f"{clear}classify: {total:,} documents ({what}) in {seconds:.1f} s", file=sys.stderr)
+    print(f"{clear}classify: {total:,} document{'s' * (total != 1)} ({what}) in {seconds:.1f} s", file=sys.stderr)
     return 0
 
 

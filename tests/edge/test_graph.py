@@ -11,7 +11,7 @@ import transformers
 from torch import nn
 
 from redct.edge.graph import INPUTS, write_graph
-from redct.edge.quantization import PRECISIONS, Inputs
+from redct.edge.quantization import PRECISIONS, Inputs, QuantisableLinear
 
 SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 BASE = {"vocab_size": 120, "max_position_embeddings": 80, "num_labels": 3, "pad_token_id": 0, **SIZE}
@@ -152,3 +152,12 @@ def test_inputs_are_those_of_the_tokenizer(tmp_path: Path) -> None:
     write_graph(network("roberta"), "fp32", samples("roberta"), tmp_path / "model.onnx")
     names = [each.name for each in onnx.load(tmp_path / "model.onnx").graph.input]
     assert names == list(INPUTS[:2])
+
+
+def test_a_token_of_zeros_gives_the_bias() -> None:
+    linear = nn.Linear(4, 3)
+    for balance, normalise in ((None, True), (torch.full((4,), 2.0), False), (None, False)):
+        quantisable = QuantisableLinear(linear, balance, normalise, residual=False)
+        x = torch.tensor([[0.0, 0, 0, 0], [1, -2, 3, 0.5]])
+        torch.testing.assert_close(quantisable(x), linear(x))
+    assert torch.isfinite(QuantisableLinear(linear, None, True, residual=False)(torch.zeros(1, 4))).all()

@@ -58,7 +58,7 @@ def test_parquet_without_pyarrow_is_refused(bundle: Path, tmp_path: Path) -> Non
     [
         (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["absent.csv"], "absent.csv: cannot be read: No such file or directory"),
-        (["."], ".: unknown kind of file"),
+        (["."], ".: is a folder, expected a file"),
         ([".", "--format", "csv"], ".: cannot be read: Is a directory"),
         (["in.xlsx"], "in.xlsx: unknown kind of file, expected .txt, .csv, .tsv, .jsonl, .parquet or --format"),
         (["--threads", "0"], "threads: found 0, expected 1 or more"),

@@ -7,9 +7,10 @@ from html import escape
 from typing import Any
 
 STYLE = """
+:root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
-pre, textarea { background: #f4f4f4; color: #111; padding: .6rem; overflow: auto; width: 100%; box-sizing: border-box;
-  font: 14px/1.4 monospace; border: 1px solid #ccc; }
+pre, textarea { background: color-mix(in srgb, currentColor 6%, Canvas); color: inherit; padding: .6rem;
+  overflow: auto; width: 100%; box-sizing: border-box; font: 14px/1.4 monospace; border: 1px solid GrayText; }
 th, td { text-align: left; padding-right: 1rem; vertical-align: top; }
 """
 

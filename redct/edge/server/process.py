@@ -33,9 +33,6 @@ def serve(folder: str, options: Options) -> None:
         app = App(bundle, options, lambda: server.should_exit)
     except BundleError as error:
         raise InputError(str(error)) from None
-    # Both of its sessions are made before the first client comes.
-    for size in (2, 1):
-        bundle.classify(["warm"] * size, [dict.fromkeys(bundle.context_fields, "up")] * size)
     server = _Server(_config(app, options))
     with _listen(options) as listener:
         _raise_limit(options.connections)
