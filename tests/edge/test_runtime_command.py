@@ -116,7 +116,13 @@ def test_a_reader_that_leaves_is_no_error(bundle: Path) -> None:
 def test_a_killed_process_leaves_nothing_under_the_name(stance_bundle: Path, tmp_path: Path, sign: int) -> None:
     words = [sys.executable, str(stance_bundle / "classify.py"), "--output", str(tmp_path / "o.tsv"),
              "--context", "target=tea"]  # fmt: skip
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    # Where the tests run in the background, SIGINT is ignored, and a child would inherit that.
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+    )
     assert process.stdin
     assert process.stderr
     process.stdin.write(b"some text\n" * 3000)
