@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from cli.commands import refused, run
 
 from redct.cli.main import main
 from redct.documents import read_documents
@@ -18,19 +19,6 @@ from redct.task import load_task
 
 RUN = Path("runs/study")
 EDGE = RUN / "edge"
-
-
-def run(command: str, *options: str) -> int:
-    return main([command, "--config", "study.yaml", *options])
-
-
-def refused(capfd, command: str, *options: str) -> str:
-    """Runs a command that must fail with exit code 2 and one line, and returns the line."""
-    capfd.readouterr()
-    assert run(command, *options) == 2
-    err = [line for line in capfd.readouterr().err.splitlines() if line.startswith("redct: error:")]
-    assert len(err) == 1
-    return err[0]
 
 
 @pytest.fixture

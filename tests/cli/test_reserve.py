@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from cli.commands import refused, run
 from cli.conftest import LABELS, write_corpus
 
 from redct.calibration import fit_temperature
-from redct.cli.main import main
 from redct.errors import InputError
 from redct.experts import Experts, Ledger
 from redct.files import sha256
@@ -27,16 +27,6 @@ RUN = Path("runs/study")
 BEST = RUN / "checkpoints" / "best.ckpt"
 RANDOM = ("--data.experts", "{budget: 72, strategy: random}")
 FIT = ("fit", *RANDOM, "--trainer.max_epochs", "1")
-
-
-def run(command: str, *options: str) -> int:
-    return main([command, "--config", "study.yaml", *options])
-
-
-def refused(capfd, command: str, *options: str) -> str:
-    capfd.readouterr()
-    assert run(command, *options) == 2
-    return capfd.readouterr().err
 
 
 def targets() -> pd.DataFrame:

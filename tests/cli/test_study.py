@@ -10,25 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from cli.commands import refused, run
 
 from redct.cli.main import main
 from redct.hub.store import LabelStore, read_labels
 
 LABELS = ["against", "for", "neutral"]
 RUN = Path("runs/study")
-
-
-def run(command: str, *options: str) -> int:
-    return main([command, "--config", "study.yaml", *options])
-
-
-def refused(capfd, command: str, *options: str) -> str:
-    """Runs a command that must fail with exit code 2 and one line, and returns the line."""
-    capfd.readouterr()
-    assert run(command, *options) == 2
-    err = [line for line in capfd.readouterr().err.splitlines() if line.startswith("redct: error:")]
-    assert len(err) == 1
-    return err[0]
 
 
 def in_processes(command: str, *options: str) -> None:
