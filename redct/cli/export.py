@@ -6,7 +6,6 @@ from typing import Literal
 import lightning as L
 
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
-from redct.errors import InputError
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
 
@@ -60,14 +59,16 @@ class StudyTrainer(L.Trainer):
         checkpoint = Path(ckpt_path)
         trained = EdgeClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
         folder = Path(to) if to else datamodule.folder / ("edge" if format == "bundle" else "huggingface")
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"--to: {folder} is a file, expected a folder")
         if format == "huggingface":
             export_huggingface(trained, datamodule, checkpoint, folder, license)
             print(f"for transformers and model hubs: {folder}")
             return
         options = ExportOptions(precision, max_error, delta, per_class, wheels, python, platform, license)
-        _show(export_bundle(trained, datamodule, checkpoint, folder, options))
+        _show(export_bundle(trained, datamodule, checkpoint, folder, options, _say))
+
+
+def _say(what: str) -> None:
+    print(f"{what} ...", flush=True)
 
 
 def _show(exported: Exported) -> None:

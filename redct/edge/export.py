@@ -2,10 +2,10 @@
 
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +109,12 @@ class _Checkpoint:
 
 
 def export_bundle(
-    model: EdgeClassifier, data: LabeledTextDataModule, checkpoint: Path, folder: Path, options: ExportOptions
+    model: EdgeClassifier,
+    data: LabeledTextDataModule,
+    checkpoint: Path,
+    folder: Path,
+    options: ExportOptions,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Writes the bundle of a study.
 
@@ -119,58 +124,70 @@ def export_bundle(
         checkpoint: The file that the classifier was read from.
         folder: The bundle; one that is there is replaced when the new one is whole.
         options: How it is made.
+        say: Is told what is being done.
 
     Raises:
         InputError: When the bundle does not answer as the checkpoint does, or an option cannot be met.
     """
+    _check_replaceable(folder, "bundle.json")
     data.setup("validate")
     reserve = _reserve(data, checkpoint) if options.max_error is not None else None  # refused before any work
     train, validation = data.parts["train"].part, data.parts["validation"].part
     trained = _Checkpoint(model.float(), load_tokenizer(model.encoder), int(data.max_length or 0))
     judged, label = _for_parity(data, validation, train)
+    say(f"labeling {len(judged):,} documents with the checkpoint")
     logits = trained.logits(judged)
     strategy = data.experts.strategy if data.experts is not None else None
-    temperature, why = choose_temperature(logits[: len(validation.documents)], validation, strategy)
-    exact = np.exp(scale(logits, temperature))
-    content: dict[str, Any] = {
-        "labels": data.task.labels,
-        "columns": asdict(data.task.columns),
-        "max_length": trained.max_length,
-        "temperature": temperature,
-        "abstention": None,
-    }
+    temperature, calibration = choose_temperature(logits[: len(validation.documents)], validation, strategy)
+    content = _content(data, trained.max_length) | {"temperature": temperature, "abstention": None}
     with whole(folder) as temporary:
         _write_surroundings(temporary, trained.tokenizer, options)
         samples = list(trained.encoded(train.documents[:SAMPLES]))
-        precision, parity, notes = _write_model(
-            model, samples, temporary, content, (judged, label, exact), options.precision
-        )
+        comparison = _Comparison(judged, label, np.exp(scale(logits, temperature)))
+        write = _Writer(model, samples, temporary, content, say)
+        precision, parity, notes = write.fastest(comparison, options.precision)
         bundle = Bundle(temporary)
         seen = _classify(bundle, validation.documents)
-        content |= {"precision": precision, "parity": asdict(parity), "reference": summarise(seen, validation.weight)}
-        abstention = None
-        if reserve is not None and options.max_error is not None:
-            abstention = choose_thresholds(
-                _classify(bundle, reserve.documents).probs,
-                reserve.label,
-                seen.probs,
-                max_error=options.max_error,
-                delta=options.delta,
-                per_class=options.per_class,
-            )
-            content["abstention"] = asdict(abstention)
-        content["provenance"] = provenance(data, model, checkpoint)
+        abstention = _abstention(bundle, reserve, seen, options) if reserve else None
+        content |= {
+            "precision": precision,
+            "parity": asdict(parity),
+            "abstention": abstention and asdict(abstention),
+            "reference": summarise(seen, validation.weight),
+            "provenance": provenance(data, model, checkpoint),
+        }
         words = {
             "precision": precision,
             "parity": str(parity),
-            "calibration": why,
+            "calibration": calibration,
             "abstention": str(abstention) if abstention else "it answers every document",
             "wheels": _wheels_for(options),
         }
-        card = model_card(content, words, options.license)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+        (temporary / "README.md").write_text(model_card(content, words, options.license), encoding="utf-8")
         seal(temporary, content)
     return Exported(folder, precision, parity, abstention, notes)
+
+
+def _check_replaceable(folder: Path, mark: str) -> None:
+    """Refuses to replace what is no earlier export."""
+    if folder.exists() and not (folder / mark).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is there already and has no {mark}; expected an earlier export, or a new folder")
+
+
+def _content(data: LabeledTextDataModule, max_length: int) -> dict[str, Any]:
+    return {"labels": data.task.labels, "columns": asdict(data.task.columns), "max_length": max_length}
+
+
+def _abstention(bundle: Bundle, reserve: Part, seen: Classified, options: ExportOptions) -> Abstention:
+    assert options.max_error is not None
+    return choose_thresholds(
+        _classify(bundle, reserve.documents).probs,
+        reserve.label,
+        seen.probs,
+        max_error=options.max_error,
+        delta=options.delta,
+        per_class=options.per_class,
+    )
 
 
 def _reserve(data: LabeledTextDataModule, checkpoint: Path) -> Part:
@@ -237,27 +254,40 @@ def _write_surroundings(folder: Path, tokenizer: Any, options: ExportOptions) ->
         fetch_wheels(folder / "wheels", options.python, options.platform)
 
 
-def _write_model(
-    model: EdgeClassifier,
-    samples: Sequence[Inputs],
-    folder: Path,
-    content: dict[str, Any],
-    judged: tuple[list[Document], Integers, Floats],
-    asked: str,
-) -> tuple[Precision, Parity, list[str]]:
-    """Writes the fastest graph that answers as the checkpoint; returns its precision, and why not a faster one."""
-    assert model.network is not None
-    documents, label, exact = judged
-    tried: list[str] = []
-    for precision in PRECISIONS if asked == "auto" else [p for p in PRECISIONS if p == asked]:
-        write_graph(model.network, precision, samples, folder / "model.onnx")
-        seal(folder, content | {"precision": precision})
-        parity = compare(exact, _classify(Bundle(folder), documents).probs, label)
-        if parity.equal:
-            return precision, parity, tried
-        tried.append(f"{precision} does not answer as the checkpoint does: {parity}")
-    finer = "" if asked == "auto" or asked == PRECISIONS[-1] else "; --precision auto takes a finer one where it must"
-    raise InputError("; ".join(tried) + finer)
+class _Comparison(NamedTuple):
+    """Documents, (N,) their labels or -1, and (N, K) what the checkpoint says about them."""
+
+    documents: list[Document]
+    label: Integers
+    probs: Floats
+
+    def parity(self, folder: Path) -> Parity:
+        return compare(self.probs, _classify(Bundle(folder), self.documents).probs, self.label)
+
+
+class _Writer(NamedTuple):
+    """Writes the graph into a bundle."""
+
+    model: EdgeClassifier
+    samples: Sequence[Inputs]
+    folder: Path
+    content: dict[str, Any]
+    say: Callable[[str], None]
+
+    def fastest(self, comparison: _Comparison, asked: str) -> tuple[Precision, Parity, list[str]]:
+        """Writes the fastest graph that answers as the checkpoint; returns its precision, and why not a faster one."""
+        assert self.model.network is not None
+        tried: list[str] = []
+        for precision in PRECISIONS if asked == "auto" else [p for p in PRECISIONS if p == asked]:
+            self.say(f"writing {precision} and comparing it")
+            write_graph(self.model.network, precision, self.samples, self.folder / "model.onnx")
+            seal(self.folder, self.content | {"precision": precision})
+            parity = comparison.parity(self.folder)
+            if parity.equal:
+                return precision, parity, tried
+            tried.append(f"{precision} does not answer as the checkpoint does: {parity}")
+        finer = "; --precision auto takes a finer one where it must" if asked in PRECISIONS[:-1] else ""
+        raise InputError("; ".join(tried) + finer)
 
 
 def _classify(bundle: Bundle, documents: Sequence[Document]) -> Classified:
@@ -284,12 +314,8 @@ def export_huggingface(
         folder: The folder; one that is there is replaced.
         license: The classifier's licence, for the card.
     """
+    _check_replaceable(folder, "config.json")
     data.setup("validate")
-    content = {
-        "labels": data.task.labels,
-        "columns": asdict(data.task.columns),
-        "max_length": data.max_length,
-        "provenance": provenance(data, model, checkpoint),
-    }
+    content = _content(data, int(data.max_length or 0)) | {"provenance": provenance(data, model, checkpoint)}
     model.save_huggingface(folder, int(data.max_length or 0))
     (folder / "README.md").write_text(model_card(content, None, license), encoding="utf-8")

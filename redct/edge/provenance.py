@@ -30,9 +30,16 @@ def provenance(data: LabeledTextDataModule, model: EdgeClassifier, checkpoint: P
         "data": _data(data),
         "labelers": [_labeler(LabelStore(folder)) for folder in data.label_folders],
         "experts": _experts(data),
-        "training": dict(model.hparams) | {"checkpoint_sha256": digest},
+        "training": dict(model.hparams) | {"encoder": _public(model.encoder), "checkpoint_sha256": digest},
         "test": _test(data.folder / "metrics.json", digest),
     }
+
+
+def _public(encoder: str) -> str:
+    """A hub's id, or the name of a folder: a path says where somebody keeps files."""
+    if encoder == "minilm":
+        return "sentence-transformers/all-MiniLM-L6-v2"
+    return Path(encoder).name if Path(encoder).exists() else encoder
 
 
 def _data(data: LabeledTextDataModule) -> dict[str, Any]:

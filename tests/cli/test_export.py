@@ -24,12 +24,13 @@ EDGE = RUN / "edge"
 @pytest.fixture
 def trained(study: Path) -> Path:
     """The study, trained; in the working directory."""
-    for command in ("predict", "fit", "test"):
+    for command in ("predict", "fit"):
         assert run(command) == 0
     return study
 
 
 def test_a_study_becomes_a_bundle_that_answers_alike(trained: Path, capfd) -> None:
+    assert run("test") == 0
     capfd.readouterr()
     assert run("export") == 0
     out = capfd.readouterr().out
@@ -70,6 +71,7 @@ def test_a_study_becomes_a_bundle_that_answers_alike(trained: Path, capfd) -> No
 
 
 def test_scores_of_another_checkpoint_are_not_claimed(trained: Path) -> None:
+    assert run("test") == 0
     assert run("fit", "--model.weight_decay", "0.3") == 0
     assert run("export", "--model.weight_decay", "0.3") == 0
     assert "Not measured" in (EDGE / "README.md").read_text()
@@ -109,6 +111,15 @@ def test_a_bundle_that_is_there_stays_until_the_new_one_is_whole(
     Bundle(EDGE)
 
 
+def test_a_folder_that_is_no_export_is_never_replaced(trained: Path, capfd) -> None:
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    for form in ("bundle", "huggingface"):
+        assert "mine: is there already and has no " in refused(capfd, "export", "--to", "mine", "--format", form)
+    assert "expected an earlier export, or a new folder" in refused(capfd, "export", "--to", "mine/thesis.txt")
+    assert Path("mine/thesis.txt").read_text() == "years of work"
+
+
 def test_a_folder_for_transformers_and_hubs(trained: Path, capfd) -> None:
     assert run("export", "--format", "huggingface", "--to", "hub") == 0
     from transformers import pipeline
@@ -117,6 +128,7 @@ def test_a_folder_for_transformers_and_hubs(trained: Path, capfd) -> None:
     assert pipe({"text": "stop it", "text_pair": "target: tea"})["label"] in ("against", "for", "neutral")
     front = next(yaml.safe_load_all(Path("hub/README.md").read_text()))
     assert front["pipeline_tag"] == "text-classification"
+    assert "base_model" not in front  # the encoder is a folder of this machine, and no hub's
 
 
 def reserved(study: Path, count: int = 300) -> None:
