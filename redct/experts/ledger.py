@@ -2,45 +2,65 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Literal, Self, TypeAlias, get_args
 
 from redct.errors import InputError
 from redct.experts.strategies import Choice
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
-SCHEMA_VERSION: Final = 1
+Asked = Literal["experts", "gold"]
+"""Who is asked about the documents of a round: people, or the gold column that stands for them."""
+
+Kind = Literal["label", "skip", "flag", "undo", "resolution", "reopen"]
+"""What an answer is. An annotator labels, skips or flags a document, or undoes that; where annotators disagree,
+somebody resolves it, or reopens what was resolved."""
+
+GOLD: Final = "gold"  # the annotator's name where the gold column stands for the experts
+
+SCHEMA_VERSION: Final = 2
 _WAIT_SECONDS: Final = 60.0
 
 _TABLES: Final = (
     """CREATE TABLE rounds (
         number INTEGER PRIMARY KEY,
-        parameters TEXT NOT NULL UNIQUE,
-        recorded_at TEXT NOT NULL)""",
+        asked TEXT NOT NULL CHECK (asked IN ('experts', 'gold')),
+        strategy TEXT NOT NULL,
+        seed INTEGER NOT NULL,
+        parameters TEXT NOT NULL,
+        recorded_at TEXT NOT NULL,
+        UNIQUE (asked, strategy, seed, parameters))""",
     """CREATE TABLE eligible (
         round INTEGER NOT NULL REFERENCES rounds (number),
         document TEXT NOT NULL,
         inclusion REAL NOT NULL CHECK (inclusion BETWEEN 0 AND 1),
+        stratum INTEGER NOT NULL,
         chosen INTEGER NOT NULL CHECK (chosen IN (0, 1)),
         asking_order INTEGER CHECK ((asking_order IS NULL) = (chosen = 0)),
         PRIMARY KEY (round, document),
         UNIQUE (round, asking_order)) WITHOUT ROWID""",
+    "CREATE INDEX chosen_documents ON eligible (document) WHERE chosen = 1",
     """CREATE TABLE answers (
         number INTEGER PRIMARY KEY,
-        round INTEGER NOT NULL,
         document TEXT NOT NULL,
-        label TEXT NOT NULL,
-        annotator TEXT NOT NULL,
+        annotator TEXT NOT NULL CHECK (annotator != ''),
+        kind TEXT NOT NULL CHECK (kind IN ('label', 'skip', 'flag', 'undo', 'resolution', 'reopen')),
+        label TEXT CHECK ((label IS NOT NULL) = (kind IN ('label', 'resolution'))),
+        note TEXT NOT NULL,
         answered_at TEXT NOT NULL,
-        duration_seconds REAL,
-        FOREIGN KEY (round, document) REFERENCES eligible (round, document))""",
-    "CREATE INDEX answers_of_round ON answers (round, number)",
+        duration_seconds REAL CHECK (duration_seconds >= 0),
+        origin TEXT NOT NULL,
+        recorded_at TEXT NOT NULL)""",
+    "CREATE INDEX answers_to_a_document ON answers (document, annotator)",
+    """CREATE TRIGGER only_chosen_documents BEFORE INSERT ON answers
+        WHEN NOT EXISTS (SELECT 1 FROM eligible WHERE document = NEW.document AND chosen = 1)
+        BEGIN SELECT RAISE(ABORT, 'the document was never chosen'); END""",
 )
 # Append-only for every program that opens the file, not only for this class.
 _GUARDS: Final = tuple(
@@ -57,22 +77,80 @@ class Round:
 
     Args:
         number: 1, 2, ... in the order of recording.
-        parameters: What the choice was made with.
+        asked: Who is asked about its documents.
+        strategy: How they were chosen.
+        seed: Of the draw.
+        parameters: What else the choice was made with.
         ids: The chosen documents, in the order to ask.
         inclusion: The inclusion probability of each chosen document.
     """
 
     number: int
+    asked: Asked
+    strategy: str
+    seed: int
     parameters: dict[str, JSON]
     ids: list[str]
     inclusion: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody said about a document, at one moment.
+
+    Args:
+        document: Its id.
+        annotator: Who.
+        kind: What it is, see `Kind`.
+        label: The label of a label or a resolution; None for all else.
+        note: A remark, mostly with a flag.
+        answered_at: When, in ISO 8601 with a time zone; empty means when it is recorded.
+        duration_seconds: How long the annotator looked at the document; None where nobody measured.
+        origin: Where the ledger has it from: page, gold, or the name of an imported file.
+        number: Its place in the ledger, from 1; 0 for one that is not in it.
+    """
+
+    document: str
+    annotator: str
+    kind: Kind = "label"
+    label: str | None = None
+    note: str = ""
+    answered_at: str = ""
+    duration_seconds: float | None = None
+    origin: str = "page"
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks that the label fits the kind.
+
+        Raises:
+            InputError: When it does not, the kind is unknown or the annotator has no name.
+        """
+        if self.kind not in get_args(Kind):
+            raise InputError(f"answer to {self.document!r}: {self.kind!r} is none of {', '.join(get_args(Kind))}")
+        if (self.label is not None) != (self.kind in ("label", "resolution")):
+            raise InputError(f"answer to {self.document!r}: a {self.kind} with label {self.label!r}")
+        if not self.annotator.strip():
+            raise InputError(f"answer to {self.document!r}: no annotator, expected a name")
+
+
+class OutdatedError(InputError):
+    """An answer was made upon something that is no longer the latest, such as in a second browser tab.
+
+    Attributes:
+        latest: The answer that was recorded meanwhile.
+    """
+
+    def __init__(self, latest: Answer) -> None:
+        super().__init__(f"{latest.document!r} was answered meanwhile ({latest.kind} by {latest.annotator})")
+        self.latest = latest
+
+
 class Ledger:
     """Choices and answers of a study, in one SQLite file that only grows.
 
-    Each call is one transaction: after a kill the file holds all of a call or nothing of it. Several
-    processes may write to one file; each waits for the other.
+    Each call is one transaction, on disk when it returns: after a kill the file holds all of a call or nothing of
+    it. Several processes may write to one file; each waits for the other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,6 +171,7 @@ class Ledger:
             raise InputError(f"{path}: found a file that cannot be opened ({error}), expected a ledger") from error
         try:
             self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL may lose the last answers
             self._prepare_schema()
         except sqlite3.DatabaseError as error:
             self.close()
@@ -101,76 +180,92 @@ class Ledger:
             self.close()
             raise
 
-    def round(self, parameters: Mapping[str, JSON]) -> Round | None:
-        """The round recorded with exactly these parameters, if there is one.
+    def rounds(self, asked: Asked | None = None) -> list[Round]:
+        """Returns the rounds in which somebody is asked, in the order of recording; by default all."""
+        query = "SELECT number FROM rounds WHERE asked = ? OR ? IS NULL ORDER BY number"
+        return [self._read_round(number) for (number,) in self._connection.execute(query, (asked, asked)).fetchall()]
 
-        Args:
-            parameters: What the choice is made with; the order of the keys does not matter.
-        """
-        query = "SELECT number FROM rounds WHERE parameters = ?"
-        row = self._connection.execute(query, (_canonical(parameters),)).fetchone()
+    def round(self, asked: Asked, strategy: str, seed: int, parameters: Mapping[str, JSON]) -> Round | None:
+        """The round recorded with exactly this, if there is one; the order of the parameters does not matter."""
+        query = "SELECT number FROM rounds WHERE asked = ? AND strategy = ? AND seed = ? AND parameters = ?"
+        row = self._connection.execute(query, (asked, strategy, seed, _canonical(parameters))).fetchone()
         return None if row is None else self._read_round(int(row[0]))
 
-    def add_round(self, parameters: Mapping[str, JSON], ids: Sequence[str], choice: Choice) -> Round:
+    def add_round(
+        self,
+        asked: Asked,
+        strategy: str,
+        seed: int,
+        parameters: Mapping[str, JSON],
+        ids: Sequence[str],
+        choice: Choice,
+    ) -> Round:
         """Records a choice: all eligible documents with their probabilities, and the chosen ones.
 
         Args:
-            parameters: What the choice was made with; no two rounds have the same.
+            asked: Who is asked.
+            strategy: How the documents were chosen.
+            seed: Of the draw.
+            parameters: What else the choice was made with; no two rounds have the same.
             ids: (N,) ids of the eligible documents, in the order of `choice.inclusion`.
             choice: The choice among them.
 
         Raises:
-            InputError: When ids repeat, or a round with these parameters is there already.
+            InputError: When ids repeat, the same round is there already, or people would be asked twice.
             ValueError: When the choice does not fit the ids.
         """
         rows = _rows(ids, choice)
-        recorded = _canonical(parameters)
         with self._transaction():
-            if self.round(parameters) is not None:
-                raise InputError(f"{self.path}: found a round with the parameters {recorded}, expected none yet")
-            insert = "INSERT INTO rounds (parameters, recorded_at) VALUES (?, ?)"
-            number = self._connection.execute(insert, (recorded, _now())).lastrowid
+            if self.round(asked, strategy, seed, parameters) is not None:
+                found = f"{strategy}, seed {seed}, {_canonical(parameters)}"
+                raise InputError(f"{self.path}: found a round with {found}, expected none yet")
+            if asked == "experts":
+                self._check_never_asked([ids[position] for position in choice.chosen])
+            insert = "INSERT INTO rounds (asked, strategy, seed, parameters, recorded_at) VALUES (?, ?, ?, ?, ?)"
+            values = (asked, strategy, seed, _canonical(parameters), _now())
+            number = self._connection.execute(insert, values).lastrowid
             if number is None:
                 raise RuntimeError("SQLite gave the new round no number")
             self._connection.executemany(
-                "INSERT INTO eligible VALUES (?, ?, ?, ?, ?)",
-                ((number, *row) for row in rows),
+                "INSERT INTO eligible VALUES (?, ?, ?, ?, ?, ?)", ((number, *row) for row in rows)
             )
         return self._read_round(number)
 
-    def add_answers(self, round: Round, answers: Mapping[str, str], annotator: str) -> None:
-        """Appends answers; earlier answers to the same documents stay in the file.
+    def eligible(self, round: Round) -> dict[str, tuple[float, int]]:
+        """Inclusion probability and stratum of every document that could have been chosen in a round."""
+        query = "SELECT document, inclusion, stratum FROM eligible WHERE round = ?"
+        return {str(d): (float(p), int(s)) for d, p, s in self._connection.execute(query, (round.number,))}
+
+    def record(self, answer: Answer, seen: int | None = None) -> Answer:
+        """Appends an answer; earlier ones stay in the file.
 
         Args:
-            round: The round in which the documents were chosen.
-            answers: Label per document id.
-            annotator: Who answered.
+            answer: The answer.
+            seen: Number of the latest answer that it was made upon: to the same document, of the same annotator
+                (for a resolution or its reopening: of anybody's), 0 for none. By default nothing is checked.
+
+        Returns:
+            The answer as recorded.
 
         Raises:
-            InputError: When a document was not chosen in this round.
+            InputError: When the document was never chosen.
+            OutdatedError: When another answer came between.
         """
-        chosen = set(round.ids)
-        for document in answers:
-            if document not in chosen:
-                raise InputError(
-                    f"{self.path}: found an answer to {document!r}, expected a document chosen in round {round.number}"
-                )
-        now = _now()
         with self._transaction():
-            self._connection.executemany(
-                "INSERT INTO answers (round, document, label, annotator, answered_at) VALUES (?, ?, ?, ?, ?)",
-                [(round.number, document, label, annotator, now) for document, label in answers.items()],
-            )
+            latest = self._latest(answer)
+            if seen is not None and latest is not None and latest.number != seen:
+                raise OutdatedError(latest)
+            return self._insert(answer)
 
-    def answers(self, round: Round) -> dict[str, str]:
-        """Label per answered document of a round; of several answers to a document, the latest."""
-        query = "SELECT document, label FROM answers WHERE round = ? ORDER BY number"
-        return {str(d): str(label) for d, label in self._connection.execute(query, (round.number,))}
+    def record_all(self, answers: Iterable[Answer]) -> list[Answer]:
+        """Appends answers, all or none, see `record`."""
+        with self._transaction():
+            return [self._insert(answer) for answer in answers]
 
-    def eligible(self, round: Round) -> dict[str, float]:
-        """Inclusion probability of every document that could have been chosen in a round."""
-        query = "SELECT document, inclusion FROM eligible WHERE round = ?"
-        return {str(d): float(p) for d, p in self._connection.execute(query, (round.number,))}
+    def answers(self, after: int = 0) -> list[Answer]:
+        """Returns all answers with a number above `after`, in the order of recording."""
+        query = f"SELECT {_COLUMNS} FROM answers WHERE number > ? ORDER BY number"  # noqa: S608 - a constant
+        return [Answer(*row) for row in self._connection.execute(query, (after,))]
 
     def close(self) -> None:
         """Closes the file; nothing is pending, since each call ends its transaction."""
@@ -185,6 +280,40 @@ class Ledger:
     ) -> None:
         """Closes the file."""
         self.close()
+
+    def _latest(self, answer: Answer) -> Answer | None:
+        """Returns the answer that this one would follow."""
+        query = f"SELECT {_COLUMNS} FROM answers WHERE document = ? AND "  # noqa: S608 - a constant
+        if answer.kind in ("resolution", "reopen"):
+            query, values = f"{query} kind IN ('resolution', 'reopen')", [answer.document]
+        else:
+            query = f"{query} annotator = ? AND kind NOT IN ('resolution', 'reopen')"
+            values = [answer.document, answer.annotator]
+        row = self._connection.execute(f"{query} ORDER BY number DESC LIMIT 1", values).fetchone()
+        return None if row is None else Answer(*row)
+
+    def _insert(self, answer: Answer) -> Answer:
+        given = answer.answered_at or _now()
+        said = (answer.document, answer.annotator, answer.kind, answer.label, answer.note)
+        values = (*said, given, answer.duration_seconds, answer.origin)
+        columns = _COLUMNS.removesuffix(", number")
+        insert = f"INSERT INTO answers ({columns}, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        try:
+            number = self._connection.execute(insert, (*values, _now())).lastrowid
+        except sqlite3.IntegrityError as error:
+            raise InputError(f"{self.path}: answer to {answer.document!r} by {answer.annotator}: {error}") from error
+        return Answer(*values, number=int(number or 0))
+
+    def _check_never_asked(self, documents: Sequence[str]) -> None:
+        query = (
+            "SELECT round FROM eligible JOIN rounds ON number = round "
+            "WHERE document = ? AND chosen = 1 AND asked = 'experts'"
+        )
+        for document in documents:
+            if row := self._connection.execute(query, (document,)).fetchone():
+                raise InputError(
+                    f"{self.path}: {document!r} was chosen in round {row[0]} already, expected new documents"
+                )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -201,12 +330,14 @@ class Ledger:
     def _prepare_schema(self) -> None:
         if self._version() == SCHEMA_VERSION:
             return
+        if self._is_new():
+            # Readers and a writer then do not wait for each other; the mode stays with the file.
+            self._connection.execute("PRAGMA journal_mode = WAL")
         with self._transaction():
             version = self._version()  # again under the lock: another process may have created the tables
             if version == SCHEMA_VERSION:
                 return
-            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version != 0 or tables:
+            if not self._is_new():
                 raise InputError(
                     f"{self.path}: found schema version {version}, expected a ledger of schema version {SCHEMA_VERSION}"
                 )
@@ -214,20 +345,28 @@ class Ledger:
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
+    def _is_new(self) -> bool:
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return self._version() == 0 and not tables
+
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _read_round(self, number: int) -> Round:
-        (parameters,) = self._connection.execute("SELECT parameters FROM rounds WHERE number = ?", (number,)).fetchone()
+        query = "SELECT asked, strategy, seed, parameters FROM rounds WHERE number = ?"
+        asked, strategy, seed, parameters = self._connection.execute(query, (number,)).fetchone()
         rows = self._connection.execute(
             "SELECT document, inclusion FROM eligible WHERE round = ? AND chosen = 1 ORDER BY asking_order",
             (number,),
         ).fetchall()
-        return Round(number, json.loads(parameters), [d for d, _ in rows], dict(rows))
+        return Round(number, asked, strategy, seed, json.loads(parameters), [d for d, _ in rows], dict(rows))
 
 
-def _rows(ids: Sequence[str], choice: Choice) -> list[tuple[str, float, int, int | None]]:
-    """Id, inclusion probability, chosen flag and place in the asking order of every eligible document."""
+_COLUMNS: Final = "document, annotator, kind, label, note, answered_at, duration_seconds, origin, number"
+
+
+def _rows(ids: Sequence[str], choice: Choice) -> list[tuple[str, float, int, int, int | None]]:
+    """Id, inclusion probability, stratum, chosen flag and place in the asking order of every eligible document."""
     seen: set[str] = set()
     for document in ids:
         if document in seen:
@@ -239,8 +378,9 @@ def _rows(ids: Sequence[str], choice: Choice) -> list[tuple[str, float, int, int
     if chosen and not (min(chosen) >= 0 and max(chosen) < len(ids)):
         raise ValueError(f"choice: found positions {min(chosen)} to {max(chosen)}, expected 0 to {len(ids) - 1}")
     place = {position: order for order, position in enumerate(chosen)}
+    strata = choice.strata()
     return [
-        (document, float(pi), int(position in place), place.get(position))
+        (document, float(pi), int(strata[position]), int(position in place), place.get(position))
         for position, (document, pi) in enumerate(zip(ids, choice.inclusion, strict=True))
     ]
 

@@ -1,15 +1,13 @@
 """Choosing documents for the experts, and recording the choice before anybody answers."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy.typing as npt
 
-from redct.experts.ledger import Ledger, Round
+from redct.experts.ledger import JSON, Ledger, Round
 from redct.experts.strategies import budget_count, choose
-
-GOLD = "gold"
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,10 @@ def choose_documents(
     Raises:
         InputError: When the budget does not fit the corpus.
     """
-    parameters = {**asdict(experts), "seed": seed, "documents": len(ids), **circumstances}
-    known = ledger.round(parameters)
+    parameters: dict[str, JSON] = {"budget": experts.budget, "documents": len(ids), **circumstances}
+    known = ledger.round("gold", experts.strategy, seed, parameters)
     if known is not None:
         return known
     n = budget_count(experts.budget, len(ids))
-    return ledger.add_round(parameters, ids, choose(experts.strategy, label, margin, n_labels, n, seed))
+    choice = choose(experts.strategy, label, margin, n_labels, n, seed)
+    return ledger.add_round("gold", experts.strategy, seed, parameters, ids, choice)

@@ -28,10 +28,17 @@ class Choice:
     Args:
         chosen: (n,) distinct positions in the corpus, in the order to ask.
         inclusion: (N,) the probability with which each document of the corpus was to be chosen, in [0, 1].
+        stratum: (N,) the part of the corpus that each document was drawn in, with a fixed number of documents for
+            each; None where the corpus was one part.
     """
 
     chosen: Ints
     inclusion: Floats
+    stratum: Ints | None = None
+
+    def strata(self) -> Ints:
+        """Returns (N,) the stratum of each document."""
+        return np.zeros(len(self.inclusion), dtype=np.int64) if self.stratum is None else self.stratum
 
 
 def allocate(counts: npt.ArrayLike, n: int) -> Ints:
@@ -86,7 +93,7 @@ def margin(label: npt.ArrayLike, margin: npt.ArrayLike, n_labels: int, n: int, s
     chosen = rng.permutation(np.concatenate(picked))
     inclusion = np.zeros(len(strata))
     inclusion[chosen] = 1.0
-    return Choice(chosen, inclusion)
+    return Choice(chosen, inclusion, strata)
 
 
 def margin_randomised(
@@ -129,7 +136,7 @@ def margin_randomised(
         if k > 0:
             inclusion[members] = _probabilities(uncertain[members], int(k), floor)
             picked.append(members[_systematic(inclusion[members], int(k), rng)])
-    return Choice(rng.permutation(np.concatenate(picked)), inclusion)
+    return Choice(rng.permutation(np.concatenate(picked)), inclusion, strata)
 
 
 def random(n_documents: int, n: int, seed: int) -> Choice:

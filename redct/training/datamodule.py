@@ -14,7 +14,8 @@ from transformers import AutoConfig
 from redct.assets import resolve_documents, resolve_model
 from redct.documents import Document, Documents, Joined, read_documents
 from redct.errors import InputError
-from redct.experts import RANDOMISED, Experts, Ledger, Round, choose_documents
+from redct.experts import RANDOMISED, Answer, Experts, Ledger, Round, choose_documents
+from redct.experts.ledger import GOLD
 from redct.files import sha256, write_json
 from redct.hub import ensemble
 from redct.hub.content_free import content_free_documents
@@ -32,7 +33,6 @@ from redct.training.reserve import draw_reserve
 from redct.training.tokens import suitable_length, tokenise
 
 Drop = Literal["empty", "duplicates", "overlap"]
-EXPERT = "gold"  # the annotator's name in the ledger when the gold column stands for the experts
 
 
 class LabeledTextDataModule(L.LightningDataModule):
@@ -280,7 +280,7 @@ class LabeledTextDataModule(L.LightningDataModule):
                 ledger,
                 labels=_hash(table),
             )
-            given = ledger.answers(chosen) or self._ask_gold(chosen, documents, ledger)
+            given = self._ask_gold(chosen, documents, ledger)
         index = self.task.index()
         position = {document.id: n for n, document in enumerate(documents)}
         return Answers(
@@ -299,7 +299,9 @@ class LabeledTextDataModule(L.LightningDataModule):
                 f"no gold label (the first: {unanswered[0]!r}); expected task.columns.gold with a value in each row"
             )
         answers = {document_id: str(gold[document_id]) for document_id in chosen.ids}
-        ledger.add_answers(chosen, answers, EXPERT)
+        before = {answer.document: answer.label for answer in ledger.answers() if answer.annotator == GOLD}
+        new = {document_id: label for document_id, label in answers.items() if before.get(document_id) != label}
+        ledger.record_all(Answer(i, GOLD, label=label, origin=GOLD) for i, label in new.items())
         return answers
 
     def _describe(self, table: LabelTable, parts: dict[str, Part]) -> None:

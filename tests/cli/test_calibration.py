@@ -61,9 +61,8 @@ def test_a_temperature_from_answers_of_a_randomised_choice(study, capfd) -> None
     assert any("log loss on 60 answers of a randomised choice, weighted: 0." in line for line in lines)
     table = read_labels(RUN / "labels", LABELS)
     with Ledger(RUN / "experts.sqlite") as ledger:
-        (parameters,) = ledger._connection.execute("SELECT parameters FROM rounds").fetchone()
-        asked = ledger.round(json.loads(parameters))
-        given = ledger.answers(asked)
+        (asked,) = ledger.rounds()
+        given = {answer.document: str(answer.label) for answer in ledger.answers()}
     temperature = fit_temperature(
         table.aligned(list(given)).logprobs,
         [LABELS.index(label) for label in given.values()],
@@ -79,7 +78,7 @@ def test_a_temperature_from_answers_of_a_randomised_choice(study, capfd) -> None
     assert said(capfd, *FIT, *sure, "--data.experts.budget", "60", "--data.calibration.temperature", "false")
     assert record()["temperature"] is None
     with Ledger(RUN / "experts.sqlite") as ledger:
-        assert ledger._connection.execute("SELECT count(*) FROM rounds").fetchone() == (1,)
+        assert len(ledger.rounds()) == 1
     lines = said(capfd, *FIT, *sure, "--data.experts", "{budget: 60, strategy: margin}")
     assert any("the choice of documents was deterministic (data.experts.strategy: margin)" in line for line in lines)
     lines = said(capfd, *FIT, *sure)

@@ -59,8 +59,7 @@ def test_a_share_of_the_answers_serves_nothing(study, capfd) -> None:
     prior = table.aligned(left).probs.mean(axis=0)
     assert list(record["prior"]["mean"].values()) == pytest.approx(prior.tolist(), abs=1e-6)
     with Ledger(RUN / "experts.sqlite") as ledger:
-        (parameters,) = ledger._connection.execute("SELECT parameters FROM rounds").fetchone()
-        given = ledger.answers(ledger.round(json.loads(parameters)))
+        given = {answer.document: str(answer.label) for answer in ledger.answers()}
     asked = [i for i in given if i in left]
     logprobs = table.aligned(asked).logprobs - np.log(prior)
     temperature = fit_temperature(logprobs, [LABELS.index(given[i]) for i in asked], np.ones(54))
