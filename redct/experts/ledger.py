@@ -185,6 +185,10 @@ class Ledger:
         query = "SELECT number FROM rounds WHERE asked = ? OR ? IS NULL ORDER BY number"
         return [self._read_round(number) for (number,) in self._connection.execute(query, (asked, asked)).fetchall()]
 
+    def rounds_for_people(self) -> list[Round]:
+        """Returns the rounds that people answer: the experts' or, without any, the latest that gold answered."""
+        return self.rounds("experts") or self.rounds("gold")[-1:]
+
     def round(self, asked: Asked, strategy: str, seed: int, parameters: Mapping[str, JSON]) -> Round | None:
         """The round recorded with exactly this, if there is one; the order of the parameters does not matter."""
         query = "SELECT number FROM rounds WHERE asked = ? AND strategy = ? AND seed = ? AND parameters = ?"

@@ -116,7 +116,7 @@ def drawn(document: Document, logprobs: np.ndarray) -> LabelRow:
 def label(corpus: Path, folder: Path) -> None:
     """Labels the corpus, or what is missing, in this process, and prints what it took as JSON."""
     task = Task(LABELS, Columns(gold="stance", id="id"))
-    study = LabeledTextDataModule(task, str(corpus), folder=folder)
+    study = LabeledCorpus(task, str(corpus), folder=folder)
     before = time.perf_counter()
     documents = study.documents_to_label()
     screen_s = time.perf_counter() - before

@@ -1,10 +1,11 @@
-"""`redct export`: the flags of the command, as a method of the study's trainer, and what it tells at its end."""
+"""The study's trainer: commands that know a whole study are its methods, and their flags its arguments."""
 
 from pathlib import Path
 from typing import Literal
 
 import lightning as L
 
+from redct.cli.sample import choose_round
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
@@ -16,7 +17,28 @@ SWITCHES = {
 
 
 class StudyTrainer(L.Trainer):
-    """Lightning's trainer, which can export too: its methods are the commands that know a whole study."""
+    """Lightning's trainer, which can choose documents and export too."""
+
+    def sample(
+        self,
+        model: EdgeClassifier,
+        datamodule: LabeledTextDataModule,
+        round: int | None = None,
+        folds: int = 2,
+    ) -> None:
+        """Choose the documents that experts are to label, and say what more answers would bring.
+
+        Use `margin_randomised`, the default: it puts the documents of which the LLM is least sure before the experts,
+        which is where their labels help training most. And since every document has a known chance, of which a share
+        is uniform, the same answers give valid estimates of prevalence and accuracy, which no deterministic choice does.
+
+        Args:
+            model: The study's classifier, whose options train the students of `disagreement`.
+            datamodule: The study's documents.
+            round: Which round; the next one continues and asks nobody twice. 1 by default.
+            folds: Students that `disagreement` trains, each on the documents of the others.
+        """
+        choose_round(model, datamodule, round, folds)
 
     def export(
         self,
@@ -58,7 +80,7 @@ class StudyTrainer(L.Trainer):
         assert ckpt_path is not None
         checkpoint = Path(ckpt_path)
         trained = EdgeClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-        folder = Path(to) if to else datamodule.folder / ("edge" if format == "bundle" else "huggingface")
+        folder = Path(to) if to else datamodule.corpus.folder / ("edge" if format == "bundle" else "huggingface")
         if format == "huggingface":
             export_huggingface(trained, datamodule, checkpoint, folder, license)
             print(f"for transformers and model hubs: {folder}")
