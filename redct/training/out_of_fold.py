@@ -4,7 +4,6 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,8 @@ def out_of_fold(
             no validation that could stop it early. It needs neither logger nor checkpoints.
         max_length: Longest input in tokens.
         batch_size: Documents a batch.
-        cache: Folder that keeps the results under a fingerprint of all that they depend on.
+        cache: Folder that keeps the results under a fingerprint of what they depend on: documents, targets, options of the model, and
+            length and precision of the training.
         folds: Number of classifiers to train, at least 2.
         seed: Deals the documents out, and is the seed of every training.
 
@@ -68,7 +68,8 @@ def out_of_fold(
     joined, has_target = _aligned(part, documents)
     settings = [_model_settings(model_options), _trainer_settings(make_trainer()), max_length, batch_size, folds, seed]
     folder = cache / f"out-of-fold-{_fingerprint(joined, settings)}"
-    fold = deal(np.where(has_target, joined.label, -1), folds, np.random.default_rng(seed))
+    # The seed itself draws documents for the experts: that draw must not depend on who is in which fold.
+    fold = deal(np.where(has_target, joined.label, -1), folds, np.random.default_rng([seed, 2]))
     paths = [folder / f"{number}.npy" for number in range(folds)]
     missing = [number for number in range(folds) if not paths[number].exists()]
     if missing:
@@ -95,9 +96,9 @@ def _predict(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
         trainer.fit(model, DataLoader(train, sampler=batches, batch_size=None))
-    batches_to_judge = EvaluationBatches(held_out.lengths(), batch_size)
+    own = EvaluationBatches(held_out.lengths(), batch_size)
     # `test` and not `predict`: the classifier gathers its probabilities there, and the study's progress bar knows it.
-    trainer.test(model, DataLoader(held_out, sampler=batches_to_judge, batch_size=None), verbose=False)
+    trainer.test(model, DataLoader(held_out, sampler=own, batch_size=None), verbose=False)
     return np.array([model.predictions[n] for n in range(len(held_out))])
 
 
@@ -119,9 +120,7 @@ def _encoded(part: Part, encoder: str, max_length: int, cache: Path) -> EncodedP
 
 
 def _rows(encoded: EncodedPart, positions: Ints) -> EncodedPart:
-    rows = copy(encoded)
-    rows.part, rows.tokens = encoded.part.rows(positions), encoded.tokens.select(positions)
-    return rows
+    return EncodedPart(encoded.part.rows(positions), encoded.tokens.select(positions), encoded.pad.tokenizer)
 
 
 def _model_settings(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def real_score(answers: int, n: int, bias: float, seed: int) -> float:
 
 @pytest.mark.parametrize(("bias", "answers", "least"), [(1.2, 200, 0.03), (0.0, 200, -0.01)])
 def test_interval_covers_what_answers_really_bring(bias, answers, least) -> None:
-    n, repetitions = 700, 12
-    real = [real_score(answers + 100, n, bias, 100 + r) - real_score(answers, n, bias, 100 + r) for r in range(8)]
+    n, repetitions = 600, 10
+    real = [real_score(answers + 100, n, bias, 100 + r) - real_score(answers, n, bias, 100 + r) for r in range(6)]
     gain = np.mean(real)
     assert least < gain
     forecasts = []
@@ -44,7 +44,7 @@ def test_interval_covers_what_answers_really_bring(bias, answers, least) -> None
         x, label, probs = documents(n, seed, bias)
         forecasts.append(learning_curve(x.__getitem__, probs, np.arange(answers), label[:answers], None, seed))
     covered = sum(f.low <= gain <= f.high for f in forecasts)
-    assert covered >= 9
+    assert covered >= 8
     gains = [f.gain for f in forecasts]
     assert np.mean(gains) == pytest.approx(gain, abs=3 * np.std(gains) / np.sqrt(repetitions) + 0.004)
     # An interval from 0 to 1 would cover everything.
