@@ -52,8 +52,8 @@ def out_of_fold(
             no validation that could stop it early. It needs neither logger nor checkpoints.
         max_length: Longest input in tokens.
         batch_size: Documents a batch.
-        cache: Folder that keeps the results under a fingerprint of what they depend on: documents, targets, options of the model, and
-            length and precision of the training.
+        cache: Folder that keeps the results under a fingerprint of what they depend on: documents, targets, options of
+            the model, and length and precision of the training.
         folds: Number of classifiers to train, at least 2.
         seed: Deals the documents out, and is the seed of every training.
 
