@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Literal
 
 import lightning as L
+import numpy as np
+import numpy.typing as npt
+from lightning.pytorch.accelerators import CPUAccelerator
 
 from redct.cli.sample import choose_round
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
+from redct.training.out_of_fold import out_of_fold
 
 SWITCHES = {
     "per_class": "promise max_error for the documents of each predicted label",
@@ -38,7 +42,40 @@ class StudyTrainer(L.Trainer):
             round: Which round; the next one continues and asks nobody twice. 1 by default.
             folds: Students that `disagreement` trains, each on the documents of the others.
         """
-        choose_round(model, datamodule, round, folds)
+        corpus, options = datamodule.corpus, {**model.hparams, "optimizer": model.optimizer}
+
+        def edge_probs() -> npt.NDArray[np.float64]:
+            return out_of_fold(
+                corpus.splits().train.documents,
+                corpus.targets_so_far(),
+                options,
+                self._student_trainer,
+                datamodule.length(),
+                datamodule.batch_size,
+                datamodule.cache,
+                folds,
+                corpus.seed,
+            )
+
+        choose_round(datamodule, round, edge_probs)
+
+    def _student_trainer(self) -> L.Trainer:
+        """Returns a trainer that trains as this one does, on one device, and keeps nothing."""
+        return L.Trainer(
+            accelerator="cpu" if isinstance(self.accelerator, CPUAccelerator) else "auto",
+            devices=1,
+            max_epochs=self.max_epochs,
+            max_steps=self.max_steps,
+            precision=self.precision,
+            gradient_clip_val=self.gradient_clip_val,
+            gradient_clip_algorithm=self.gradient_clip_algorithm,
+            accumulate_grad_batches=self.accumulate_grad_batches,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            enable_progress_bar=self.progress_bar_callback is not None,
+        )
 
     def export(
         self,

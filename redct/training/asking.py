@@ -11,7 +11,7 @@ import numpy.typing as npt
 from redct.documents import Document
 from redct.errors import InputError
 from redct.experts import Answer, Experts, Ledger, Pool, Round, choose_for_experts, choose_for_gold, needs
-from redct.experts.exchange import read_answers
+from redct.experts.exchange import form_of, read
 from redct.experts.ledger import GOLD
 from redct.hub.store import LabelTable
 from redct.task import Task
@@ -49,15 +49,40 @@ class Asking:
         if self.experts is None or (self.experts.answers == "gold" and self.experts.budget == 0):
             return Answers()
         if self.experts.answers not in ("gold", "ledger"):
-            answers = read_answers(self.experts.answers, self.task, table.ids)
-            return answers_of_file(answers, table.ids, self.task.labels, self.experts.answers)
+            return self._answers_of_file(self.experts.answers, table.ids)
         with Ledger(self.ledger) as ledger:
             if self.experts.answers == "ledger":
+                self._check_answered(ledger)
                 return answers_of_people(ledger, table.ids, self.task.labels)
             pool = partial(self._pool, self.experts, table)
             chosen = choose_for_gold(self.experts, table.ids, pool, self.seed, ledger, _hash(table))
             _ask_gold(chosen, documents, ledger)
             return answers_of_gold(ledger, chosen, table.ids, self.task.labels)
+
+    def _answers_of_file(self, path: str, ids: Sequence[str]) -> Answers:
+        found = read(path, form_of(path), self.task, ids, annotator="expert")
+        if found.problems:
+            raise InputError(
+                f"{path}: {len(found.problems):,} rows do not fit the corpus, expected ids of it and labels of the "
+                f"task; the first: {found.problems[0]}"
+            )
+        return answers_of_file(found.answers, ids, self.task.labels, path)
+
+    @staticmethod
+    def _check_answered(ledger: Ledger) -> None:
+        if all(answer.annotator == GOLD for answer in ledger.answers()):
+            chosen = "answer the chosen documents with `redct annotate`"
+            expected = chosen if ledger.rounds_for_people() else "choose some with `redct sample`"
+            raise InputError(f"{ledger.path}: nobody has answered yet; {expected}, or leave data.experts out")
+
+    def so_far(self, ids: Sequence[str]) -> Answers:
+        """Returns what people have answered so far, which may be nothing.
+
+        Args:
+            ids: The N ids of the corpus.
+        """
+        with Ledger(self.ledger) as ledger:
+            return answers_of_people(ledger, ids, self.task.labels)
 
     def choose(self, table: LabelTable, number: int | None = None) -> Round:
         """Chooses the documents of a round for people, see `choose_for_experts`.

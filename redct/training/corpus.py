@@ -153,6 +153,13 @@ class LabeledCorpus:
         self.left_out = {documents[n].id: why for n, why in answers.left_out.items()}
         return parts
 
+    def targets_so_far(self) -> Part:
+        """Returns all documents that have a target, by what the LLM and people said so far."""
+        table = self.own_labels()
+        answers = self.asking.so_far(table.ids)
+        targets = build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
+        return _part_of(self.splits().train.documents, targets)
+
     def test_part(self) -> Part:
         """Returns the held-out documents with their gold labels.
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 import lightning as L
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from transformers import AutoConfig
@@ -13,6 +15,7 @@ from redct.files import sha256
 from redct.training.batches import EvaluationBatches, TrainingBatches
 from redct.training.classifier import load_tokenizer
 from redct.training.corpus import LabeledCorpus
+from redct.training.embeddings import embed
 from redct.training.encoded import EncodedPart
 from redct.training.tokens import suitable_length, tokenise
 
@@ -46,6 +49,7 @@ class LabeledTextDataModule(L.LightningDataModule):
         self.encoder, self.max_length, self.batch_size = encoder, max_length, batch_size
         self.corpus = LabeledCorpus(**corpus)
         self.parts: dict[str, EncodedPart] = {}
+        self.corpus.asking.evidence["embeddings"] = self.embeddings
         self.prepare_data_per_node = False  # the study's folder is shared by all nodes
 
     def prepare_data(self) -> None:
@@ -61,13 +65,27 @@ class LabeledTextDataModule(L.LightningDataModule):
         if self.trainer is not None and self.trainer.world_size > 1:
             self._check_sampler()
         parts = {"test": self.corpus.test_part()} if stage == "test" else self.corpus.fit_parts()
-        tokenizer = load_tokenizer(self.encoder)
+        tokenizer, length = load_tokenizer(self.encoder), self.length()
+        for name, part in parts.items():
+            tokens = tokenise(tokenizer, part.documents, length, self.cache)
+            self.parts[name] = EncodedPart(part, tokens, tokenizer)
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what can be made anew."""
+        return self.corpus.folder / "cache"
+
+    def length(self) -> int:
+        """Returns the longest input in tokens; where no option says it, it is found once."""
         if self.max_length is None:
+            tokenizer = load_tokenizer(self.encoder)
             documents = self.corpus.splits().train.documents
             self.max_length = suitable_length(tokenizer, documents, self._encoder_limit(tokenizer))
-        for name, part in parts.items():
-            tokens = tokenise(tokenizer, part.documents, self.max_length, self.corpus.folder / "cache")
-            self.parts[name] = EncodedPart(part, tokens, tokenizer)
+        return self.max_length
+
+    def embeddings(self) -> npt.NDArray[np.float32]:
+        """Returns (N, D) what the pretrained encoder sees in the documents of the corpus."""
+        return embed(self.encoder, self.corpus.splits().train.documents, self.length(), self.cache)
 
     def _check_sampler(self) -> None:
         if self.trainer._accelerator_connector.use_distributed_sampler:  # type: ignore[union-attr]

@@ -30,7 +30,7 @@ from redct.documents import Document
 from redct.hub.labeler import DocumentBatches, Labeler, Share
 from redct.hub.store import LabelRow
 from redct.task import Columns, Task
-from redct.training import LabeledTextDataModule
+from redct.training.corpus import LabeledCorpus
 
 LABELS = ["against", "for", "neutral"]
 WORDS = ["bus", "tea", "rain", "fair", "school", "council", "river", "ice", "plan", "vote", "price", "pond", "train"]
