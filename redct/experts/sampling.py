@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import numpy.typing as npt
 
+from redct.experts.budget import budget_count
 from redct.experts.ledger import JSON, Ledger, Round
-from redct.experts.strategies import budget_count, choose
+from redct.experts.pool import Pool
+from redct.experts.strategies import choose
 
 
 @dataclass(frozen=True)
@@ -57,5 +60,7 @@ def choose_documents(
     if known is not None:
         return known
     n = budget_count(experts.budget, len(ids))
-    choice = choose(experts.strategy, label, margin, n_labels, n, seed)
+    unknown = np.full((len(ids), n_labels), np.nan)  # these strategies look at labels and margins only
+    pool = Pool(np.asarray(label, dtype=np.int64), unknown, np.asarray(margin, dtype=np.float64))
+    choice = choose(experts.strategy, pool, n, seed)
     return ledger.add_round("gold", experts.strategy, seed, parameters, ids, choice)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chisquare
 
 from redct.errors import InputError
-from redct.experts import choose
+from redct.experts import Pool, choose
 from redct.files import sha256
 from redct.splits import read_splits
 from redct.task import Columns, Task
@@ -18,7 +18,8 @@ from redct.training.reserve import check_unused, draw_reserve
 
 def answers(n_documents: int, n: int, seed: int, strategy: str = "random") -> Answers:
     """Answers to documents that were chosen as a study of this seed chooses them."""
-    choice = choose(strategy, np.zeros(n_documents, dtype=int), np.ones(n_documents), 2, n, seed)
+    pool = Pool(np.zeros(n_documents, dtype=int), np.full((n_documents, 2), 0.5), np.ones(n_documents))
+    choice = choose(strategy, pool, n, seed)
     chosen = choice.chosen.tolist()
     return Answers({i: i % 2 for i in chosen}, {i: float(choice.inclusion[i]) for i in chosen}, strategy)
 
