@@ -6,21 +6,28 @@ from redct.experts.pool import Pool
 from redct.experts.sampling import Experts, choose_documents
 from redct.experts.strategies import RANDOMISED, STRATEGIES, Choice, choose, needs
 from redct.experts.verdicts import Verdict, verdicts
+from redct.experts.weights import Estimate, Wave, Weights, mean, waves_of, weigh
 
 __all__ = [
     "RANDOMISED",
     "STRATEGIES",
     "Answer",
     "Choice",
+    "Estimate",
     "Experts",
     "Ledger",
     "Pool",
     "Round",
     "Verdict",
+    "Wave",
+    "Weights",
     "budget_count",
     "choose",
     "choose_documents",
+    "mean",
     "needs",
     "seconds_per_document",
     "verdicts",
+    "waves_of",
+    "weigh",
 ]
