@@ -38,10 +38,10 @@ def _said_by_llm(corpus: LabeledCorpus) -> dict[str, str]:
 def _show(found: Agreement) -> None:
     if found.alpha is not None:
         rows = [["all labels", f"{found.overlap:,} documents", _words(found.alpha), _words(found.fleiss)]]
-        rows += [[each.label, f"{each.votes:,} votes", _words(each.alpha), _words(each.fleiss)] for each in found.labels]
-        show_table(
-            "agreement of annotators [95 % interval]", ["", "on", "Krippendorff's alpha", "Fleiss' kappa"], rows
-        )
+        for each in found.labels:
+            rows.append([each.label, f"{each.votes:,} votes", _words(each.alpha), _words(each.fleiss)])
+        header = ["", "on", "Krippendorff's alpha", "Fleiss' kappa"]
+        show_table("agreement of annotators [95 % interval]", header, rows)
     if pairs := [*found.pairs, *found.llm]:
         rows = [[f"{p.first}, {p.second}", f"{p.documents:,}", _words(p.same), _words(p.kappa)] for p in pairs]
         show_table("two by two [95 % interval]", ["", "documents", "same label", "Cohen's kappa"], rows)

@@ -6,11 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redct.cli.show import show_table
-from redct.experts import Ledger, Round, is_randomised
-from redct.experts.budget import seconds_per_document
+from redct.experts import RANDOMISED, Ledger, Round, seconds_per_document
 from redct.hub.store import LabelTable
-from redct.training.classifier import EdgeClassifier
-from redct.training.corpus import LabeledCorpus
 from redct.training.datamodule import LabeledTextDataModule
 from redct.training.outlook import outlook
 
@@ -35,7 +32,9 @@ def choose_round(
     with Ledger(corpus.asking.ledger) as ledger:
         seconds = seconds_per_document(ledger.answers())
         if seconds is not None:
-            print(f"by what a document has taken so far ({seconds:.0f} s): {seconds * len(chosen.ids) / 60:.0f} minutes")
+            print(
+                f"by what a document has taken so far ({seconds:.0f} s): {seconds * len(chosen.ids) / 60:.0f} minutes"
+            )
         for line in outlook(ledger, corpus.splits().train.documents, table, corpus.seed):
             print(line)
 
@@ -51,7 +50,7 @@ def _show(chosen: Round, table: LabelTable) -> None:
             rows.append([name, f"{of_all:,}", f"{of_chosen:,}"])
     title = f"round {chosen.parameters['round']}: {len(at):,} documents, by {chosen.strategy}"
     show_table(title, ["LLM label", "documents", "chosen"], rows)
-    if is_randomised(chosen.strategy, chosen.parameters.get("mix")):
+    if chosen.strategy in RANDOMISED:
         least = min(chosen.inclusion.values())
         print(f"every document had a known chance (of the chosen ones, {least:.3f} or more): fit for estimates")
     else:

@@ -72,5 +72,7 @@ def chosen_documents(corpus: LabeledCorpus, ledger: Ledger) -> dict[str, Documen
     documents = {document.id: document for document in corpus.splits().train if document.id in chosen}
     if missing := chosen - documents.keys():
         found = f"{len(missing):,} of the {len(chosen):,} chosen documents are not in data.train"
-        raise InputError(f"{ledger.path}: {found} (the first: {min(missing)!r}), expected the files they were chosen from")
+        raise InputError(
+            f"{ledger.path}: {found} (the first: {min(missing)!r}), expected the files they were chosen from"
+        )
     return documents

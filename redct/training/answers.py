@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redct.errors import InputError
-from redct.experts import Answer, Ledger, Round, Verdict, verdicts
+from redct.experts import Answer, Ledger, Round, Verdict, verdicts, waves_of, weigh
 from redct.experts.ledger import GOLD
-from redct.experts.weights import waves_of, weigh
 
 Floats = npt.NDArray[np.float64]
 
@@ -140,15 +139,16 @@ def _add(found: Answers, n: int, verdict: Verdict, labels: Sequence[str]) -> Non
 
 
 def _weighted(answers: Answers, ledger: Ledger, rounds: Sequence[Round], ids: Sequence[str]) -> Answers:
-    answered = np.zeros(len(ids), dtype=bool)
+    answered = np.zeros(len(ids), dtype=np.bool_)
     answered[list(answers.shares)] = True
-    weights = weigh(waves_of(ledger, rounds, ids), answered)
+    found = weigh(waves_of(ledger, rounds, ids), answered)
+    weight = {} if found.weight is None else {n: float(found.weight[n]) for n in answers.shares if found.weight[n] > 0}
     chosen = {document for each in rounds for document in each.ids}
     seen = {ids[n] for n in (*answers.shares, *answers.left_out)}
     return replace(
         answers,
-        weight={} if weights.why else {n: float(weights.weight[n]) for n in answers.shares if weights.weight[n] > 0},
-        why=weights.why,
+        weight=weight,
+        why=found.why,
         strategies=tuple(each.strategy for each in rounds),
         unanswered=len(chosen & set(ids) - seen),
     )

@@ -45,6 +45,8 @@ def test_a_wrong_option_is_refused(study: Path, capfd, options: list[str], said:
 
 
 def test_the_page_starts_without_torch(study: Path) -> None:
-    code = "from redct.cli.studyfile import read_study; read_study(['annotate', '--config', 'study.yaml'], '')[0].splits()"
+    code = (
+        "from redct.cli.studyfile import read_study; read_study(['annotate', '--config', 'study.yaml'], '')[0].splits()"
+    )
     check = f"{code}\nimport sys\nassert not {{'torch', 'lightning', 'transformers', 'datasets'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)

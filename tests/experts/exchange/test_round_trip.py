@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from redct.documents import Document
 from redct.errors import InputError
 from redct.experts import Answer, Choice, Ledger
-from redct.experts.exchange import FORMS, take, write
-from redct.experts.exchange import spreadsheet
+from redct.experts.exchange import FORMS, spreadsheet, take, write
 from redct.experts.exchange.flat import guarded, unguarded
 from redct.task import Columns, Task
 
@@ -106,7 +105,7 @@ def test_no_guarded_text_begins_like_a_formula(text: str) -> None:
     cell = guarded(text)
     assert unguarded(cell) == text
     assert cell[:1] not in tuple("=+-@\t\r＝＋－＠")
-    assert cell.strip(" \n\"")[:1] not in tuple("=+-@＝")
+    assert cell.strip(' \n"')[:1] not in tuple("=+-@＝")
 
 
 DOCUMENTS = [Document(f"d{i}", text, {"target": "=t"}, None) for i, text in enumerate(HOSTILE)]
