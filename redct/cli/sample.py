@@ -32,9 +32,8 @@ def choose_round(
     with Ledger(corpus.asking.ledger) as ledger:
         seconds = seconds_per_document(ledger.answers())
         if seconds is not None:
-            print(
-                f"by what a document has taken so far ({seconds:.0f} s): {seconds * len(chosen.ids) / 60:.0f} minutes"
-            )
+            minutes = seconds * len(chosen.ids) / 60
+            print(f"by what a document has taken so far ({seconds:.0f} s): {minutes:.0f} minutes")
         for line in outlook(ledger, corpus.splits().train.documents, table, corpus.seed):
             print(line)
 

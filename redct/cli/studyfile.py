@@ -1,4 +1,4 @@
-"""Reads a study's YAML for the commands that need no torch: the same file, the same options, in a fraction of the time."""
+"""Reads a study's YAML for commands that need no torch: the same file and options, in a fraction of the time."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -71,8 +71,6 @@ def chosen_documents(corpus: LabeledCorpus, ledger: Ledger) -> dict[str, Documen
         raise InputError(f"{ledger.path}: no documents were chosen yet; choose some with `redct sample`")
     documents = {document.id: document for document in corpus.splits().train if document.id in chosen}
     if missing := chosen - documents.keys():
-        found = f"{len(missing):,} of the {len(chosen):,} chosen documents are not in data.train"
-        raise InputError(
-            f"{ledger.path}: {found} (the first: {min(missing)!r}), expected the files they were chosen from"
-        )
+        found = f"{len(missing):,} of the {len(chosen):,} chosen documents (the first: {min(missing)!r})"
+        raise InputError(f"{ledger.path}: {found} are not in data.train, expected the files they were chosen from")
     return documents

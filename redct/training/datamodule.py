@@ -1,5 +1,6 @@
 """The LightningDataModule: a labeled corpus, tokenised and in batches."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
