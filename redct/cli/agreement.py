@@ -1,0 +1,43 @@
+"""What `redct agreement` tells."""
+
+from collections.abc import Mapping, Sequence
+
+from redct.cli.show import show_table
+from redct.experts.agreement import Agreement, Estimate, Pair, notes
+
+
+def show_agreement(agreement: Agreement, texts: Mapping[str, str] | None = None) -> None:
+    """Prints the figures as tables, then what they mean.
+
+    Args:
+        agreement: The figures.
+        texts: Texts of documents, to show examples of confused labels by.
+    """
+    if agreement.overlap:
+        title = f"Agreement over {agreement.overlap:,} documents with two or more labels [95 % interval]"
+        rows = [["all labels", "", _figure(agreement.alpha), _figure(agreement.fleiss)]]
+        rows += [
+            [each.label, f"{each.votes:,}", _figure(each.alpha), _figure(each.fleiss)] for each in agreement.labels
+        ]
+        show_table(title, ["label (against the rest)", "votes", "Krippendorff's alpha", "Fleiss' kappa"], rows)
+    if agreement.pairs:
+        _show_pairs("Annotators with each other [95 % interval]", agreement.pairs)
+    if agreement.llm:
+        _show_pairs("Annotators with the LLM [95 % interval]", agreement.llm)
+    for line in notes(agreement, texts):
+        print(line)
+
+
+def _show_pairs(title: str, pairs: Sequence[Pair]) -> None:
+    labels = list(pairs[0].labels)
+    header = ["pair", "documents", "same label", "Cohen's kappa", *(f"{label} against the rest" for label in labels)]
+    rows = [
+        [f"{pair.first}, {pair.second}", f"{pair.documents:,}", _figure(pair.same), _figure(pair.kappa)]
+        + [_figure(pair.labels[label]) for label in labels]
+        for pair in pairs
+    ]
+    show_table(title, header, rows)
+
+
+def _figure(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
