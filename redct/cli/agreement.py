@@ -29,14 +29,11 @@ def show_agreement(agreement: Agreement, texts: Mapping[str, str] | None = None)
 
 
 def _show_pairs(title: str, pairs: Sequence[Pair]) -> None:
-    labels = list(pairs[0].labels)
-    header = ["pair", "documents", "same label", "Cohen's kappa", *(f"{label} against the rest" for label in labels)]
     rows = [
         [f"{pair.first}, {pair.second}", f"{pair.documents:,}", _figure(pair.same), _figure(pair.kappa)]
-        + [_figure(pair.labels[label]) for label in labels]
         for pair in pairs
     ]
-    show_table(title, header, rows)
+    show_table(title, ["who", "documents", "same label", "Cohen's kappa"], rows)
 
 
 def _figure(estimate: Estimate | None) -> str:

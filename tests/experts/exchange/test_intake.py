@@ -9,9 +9,10 @@ import numpy as np
 import openpyxl
 import pytest
 
+from redct.documents import Document
 from redct.errors import InputError
 from redct.experts import Answer, Choice, Ledger
-from redct.experts.exchange import UnmatchedError, form_of, take
+from redct.experts.exchange import UnmatchedError, form_of, take, write
 from redct.experts.exchange.argilla import user_id
 from redct.task import Columns, Task
 
@@ -62,8 +63,10 @@ def test_ids_and_labels_are_enough(tmp_path: Path, ledger: Ledger) -> None:
         ("=z", "ann", "label", "NONE"),
     ]
     assert {a.origin for a in ledger.answers()} == {"import:mine.csv"}
-    assert taken.lines()[0] == f"{path}: 3 answers recorded, 1 rows without an answer"
-    assert taken.lines()[2:] == refused.value.problems
+    assert (
+        taken.lines()[0] == f"{path}: answers recorded: 3; rows without an answer: 1; rows that could not be matched: 2"
+    )
+    assert taken.lines()[1:] == refused.value.problems
 
 
 def test_the_same_file_twice_adds_nothing_even_after_a_correction(tmp_path: Path, ledger: Ledger) -> None:
@@ -252,9 +255,6 @@ def test_an_export_of_label_studio(tmp_path: Path, ledger: Ledger) -> None:
 def test_what_label_studio_adds_to_our_tasks_is_new_and_what_it_gives_back_is_known(
     tmp_path: Path, ledger: Ledger
 ) -> None:
-    from redct.documents import Document
-    from redct.experts.exchange import write
-
     ledger.record_all([Answer("x", "ann", label="FAVOR"), Answer("y", "bob", label="NONE")])
     path = tmp_path / "tasks.json"
     documents = [Document(name, name, {}, None) for name in ("x", "y")]
