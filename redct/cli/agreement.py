@@ -1,13 +1,13 @@
 """`redct agreement`: how far annotators agree, with each other and with the LLM. Needs no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from redct.cli.show import show_table
 from redct.cli.studyfile import chosen_documents, read_study
 from redct.errors import InputError
 from redct.experts import Ledger
-from redct.experts.agreement import Agreement, Estimate, notes, report
+from redct.experts.agreement import Agreement, Estimate, Pair, notes, report
 from redct.files import write_json
 from redct.training.corpus import LabeledCorpus
 
@@ -18,9 +18,7 @@ def run(args: Sequence[str]) -> None:
     with Ledger(corpus.asking.ledger) as ledger:
         documents, answers = chosen_documents(corpus, ledger), ledger.answers()
     found = report(answers, corpus.task.labels, _said_by_llm(corpus), corpus.seed)
-    _show(found)
-    for note in notes(found, {document.id: document.text for document in documents.values()}):
-        print(note)
+    show_agreement(found, {document.id: document.text for document in documents.values()})
     path = corpus.folder / "agreement.json"
     write_json(path, asdict(found))
     print(f"all figures: {path}")
@@ -35,17 +33,35 @@ def _said_by_llm(corpus: LabeledCorpus) -> dict[str, str]:
     return {i: table.labels[label] for i, label in zip(table.ids, table.label, strict=True) if label >= 0}
 
 
-def _show(found: Agreement) -> None:
-    if found.alpha is not None:
-        rows = [["all labels", f"{found.overlap:,} documents", _words(found.alpha), _words(found.fleiss)]]
-        for each in found.labels:
-            rows.append([each.label, f"{each.votes:,} votes", _words(each.alpha), _words(each.fleiss)])
-        header = ["", "on", "Krippendorff's alpha", "Fleiss' kappa"]
-        show_table("agreement of annotators [95 % interval]", header, rows)
-    if pairs := [*found.pairs, *found.llm]:
-        rows = [[f"{p.first}, {p.second}", f"{p.documents:,}", _words(p.same), _words(p.kappa)] for p in pairs]
-        show_table("two by two [95 % interval]", ["", "documents", "same label", "Cohen's kappa"], rows)
+def show_agreement(agreement: Agreement, texts: Mapping[str, str] | None = None) -> None:
+    """Prints the figures as tables, then what they mean.
+
+    Args:
+        agreement: The figures.
+        texts: Texts of documents, to show examples of confused labels by.
+    """
+    if agreement.overlap:
+        title = f"Agreement over {agreement.overlap:,} documents with two or more labels [95 % interval]"
+        rows = [["all labels", "", _figure(agreement.alpha), _figure(agreement.fleiss)]]
+        rows += [
+            [each.label, f"{each.votes:,}", _figure(each.alpha), _figure(each.fleiss)] for each in agreement.labels
+        ]
+        show_table(title, ["label (against the rest)", "votes", "Krippendorff's alpha", "Fleiss' kappa"], rows)
+    if agreement.pairs:
+        _show_pairs("Annotators with each other [95 % interval]", agreement.pairs)
+    if agreement.llm:
+        _show_pairs("Annotators with the LLM [95 % interval]", agreement.llm)
+    for line in notes(agreement, texts):
+        print(line)
 
 
-def _words(estimate: Estimate | None) -> str:
+def _show_pairs(title: str, pairs: Sequence[Pair]) -> None:
+    rows = [
+        [f"{pair.first}, {pair.second}", f"{pair.documents:,}", _figure(pair.same), _figure(pair.kappa)]
+        for pair in pairs
+    ]
+    show_table(title, ["who", "documents", "same label", "Cohen's kappa"], rows)
+
+
+def _figure(estimate: Estimate | None) -> str:
     return "-" if estimate is None else f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

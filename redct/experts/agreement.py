@@ -1,7 +1,7 @@
 """How far annotators agree, with each other and with the LLM, and which labels they confuse."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from redct.experts.coefficients import Floats, alphas, cohen_kappas, fleiss_kappas, observed_agreement
 from redct.experts.ledger import GOLD, Answer
 from redct.experts.verdicts import verdicts
 
@@ -19,7 +20,6 @@ FEW: Final = 30  # documents with two votes, below which no interval of these fi
 LLM: Final = "the LLM"
 EXAMPLES: Final = 3
 
-Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 
@@ -122,62 +122,6 @@ class Agreement:
     foreign: int
 
 
-def alphas(counts: npt.ArrayLike, times: npt.ArrayLike) -> Floats:
-    """Krippendorff's alpha for nominal data, of many samples at once (Krippendorff 2004, chapter 11).
-
-    Args:
-        counts: (P, K) kinds of documents: how many annotators gave each label. Those with fewer than two count
-            nothing.
-        times: (..., P) how many documents of each kind a sample holds.
-
-    Returns:
-        (...): 1 - D_o / D_e; nan where all votes are for one label, so that D_e is 0.
-    """
-    votes, paired, size = _paired(counts)
-    weights = np.asarray(times, dtype=np.float64)
-    per_label = weights @ votes
-    total = per_label.sum(axis=-1)
-    observed = total - weights @ (paired / np.maximum(size - 1, 1))
-    expected = _ratio(total**2 - (per_label**2).sum(axis=-1), total - 1)
-    return 1 - _ratio(observed, expected)
-
-
-def fleiss_kappas(counts: npt.ArrayLike, times: npt.ArrayLike) -> Floats:
-    """Fleiss' kappa of many samples at once (Fleiss 1971).
-
-    Where documents have unequal numbers of annotators, each counts once in the observed agreement, with the share of
-    its pairs of annotators that agree, and each vote once in the agreement by chance.
-
-    Args:
-        counts: (P, K) as for `alphas`.
-        times: (..., P) as for `alphas`.
-
-    Returns:
-        (...); nan where all votes are for one label.
-    """
-    votes, paired, size = _paired(counts)
-    weights = np.asarray(times, dtype=np.float64)
-    per_label = weights @ votes
-    chance = _ratio((per_label**2).sum(axis=-1), per_label.sum(axis=-1) ** 2)
-    same = _ratio(weights @ (paired / np.maximum(size * (size - 1), 1)), weights @ (size > 0))
-    return _ratio(same - chance, 1 - chance)
-
-
-def cohen_kappas(tables: npt.ArrayLike) -> Floats:
-    """Cohen's kappa of many samples at once (Cohen 1960).
-
-    Args:
-        tables: (..., K, K) documents by the label of the one and of the other annotator.
-
-    Returns:
-        (...); nan where both gave one label only.
-    """
-    cells = np.asarray(tables, dtype=np.float64)
-    total = cells.sum(axis=(-2, -1))
-    chance = _ratio((cells.sum(axis=-1) * cells.sum(axis=-2)).sum(axis=-1), total**2)
-    return _ratio(_shares_on_diagonal(cells) - chance, 1 - chance)
-
-
 def report(
     answers: Sequence[Answer], labels: Sequence[str], llm: Mapping[str, str] | None = None, seed: int = 1
 ) -> Agreement:
@@ -197,8 +141,8 @@ def report(
     rng = np.random.default_rng(seed)
     annotators = Counter(who for each in votes.values() for who in each)
     names = sorted(annotators)
-    by_llm = {LLM: {d: label for d, label in (llm or {}).items() if label in known}}
-    by_name = {name: {d: each[name] for d, each in votes.items() if name in each} for name in names} | by_llm
+    by_llm = {d: label for d, label in (llm or {}).items() if label in known}
+    said = {name: {d: each[name] for d, each in votes.items() if name in each} for name in names}
     alpha, fleiss = _group(counts, rng)
     return Agreement(
         annotators={name: annotators[name] for name in names},
@@ -207,8 +151,8 @@ def report(
         alpha=alpha,
         fleiss=fleiss,
         labels=[_label(label, counts, position, rng) for position, label in enumerate(labels)],
-        pairs=_pairs(list(combinations(names, 2)), by_name, labels, rng),
-        llm=_pairs([(name, LLM) for name in names], by_name, labels, rng),
+        pairs=_pairs([(a, b, said[a], said[b]) for a, b in combinations(names, 2)], labels, rng),
+        llm=_pairs([(name, LLM, said[name], by_llm) for name in names], labels, rng),
         confusions=_confusions(votes, labels),
         foreign=sum(map(len, given.values())) - sum(map(len, votes.values())),
     )
@@ -223,7 +167,7 @@ def notes(agreement: Agreement, texts: Mapping[str, str] | None = None) -> list[
     """
     lines = [_overall(agreement), *_worst(agreement)]
     if agreement.foreign:
-        lines.append(f"{agreement.foreign:,} votes are left out: the task does not have their labels")
+        lines.append(f"votes left out, since the task does not have their labels: {agreement.foreign:,}")
     lines += [_confusion_line(each, texts or {}) for each in agreement.confusions[:EXAMPLES]]
     if agreement.confusions:
         lines.append("a codebook to mend: say in it what tells these labels apart, with the examples")
@@ -267,7 +211,7 @@ def _meaning(alpha: Estimate) -> str:
 
 def _worst(agreement: Agreement) -> list[str]:
     known = [(each.alpha.value, each) for each in agreement.labels if each.alpha is not None]
-    if len(known) < 2 or agreement.alpha is None:
+    if len(known) < 3:  # of two labels, each is the other's rest
         return []
     value, worst = min(known, key=lambda pair: pair[0])
     if value >= RELIABLE or worst.alpha is None:
@@ -325,29 +269,23 @@ def _group(counts: Counts, rng: np.random.Generator) -> tuple[Estimate | None, E
 
 
 def _pairs(
-    who: Sequence[tuple[str, str]],
-    said: Mapping[str, Mapping[str, str]],
+    sides: Iterable[tuple[str, str, Mapping[str, str], Mapping[str, str]]],
     labels: Sequence[str],
     rng: np.random.Generator,
 ) -> list[Pair]:
-    both = ((a, b, [d for d in said[a] if d in said[b]]) for a, b in who)
-    return [
-        _pair(a, b, [said[a][d] for d in shared], [said[b][d] for d in shared], labels, rng)
-        for a, b, shared in both
-        if shared
-    ]
+    shared = ((a, b, [(ones[d], others[d]) for d in ones if d in others]) for a, b, ones, others in sides)
+    return [_pair(a, b, said, labels, rng) for a, b, said in shared if said]
 
 
 def _pair(
     first: str,
     second: str,
-    ones: Sequence[str],
-    others: Sequence[str],
+    said: Sequence[tuple[str, str]],
     labels: Sequence[str],
     rng: np.random.Generator,
 ) -> Pair:
     place = {label: position for position, label in enumerate(labels)}
-    x, y = (np.array([place[label] for label in each]) for each in (ones, others))
+    x, y = np.array([(place[one], place[other]) for one, other in said]).T
     size = len(labels)
     table = np.bincount(x * size + y, minlength=size * size).reshape(size, size)
     drawn = rng.multinomial(len(x), table.ravel() / len(x), size=RESAMPLES).reshape(-1, size, size)
@@ -355,7 +293,7 @@ def _pair(
         first,
         second,
         len(x),
-        _known_estimate(float(_shares_on_diagonal(table)), _shares_on_diagonal(drawn)),
+        _known_estimate(float(observed_agreement(table)), observed_agreement(drawn)),
         _cohen(x, y, drawn),
         {label: _cohen(x == k, y == k, _one_against_rest(drawn, k)) for k, label in enumerate(labels)},
     )
@@ -395,23 +333,3 @@ def _known_estimate(value: float, drawn: Floats) -> Estimate:
     finite = drawn[np.isfinite(drawn)]
     low, high = np.quantile(finite, (0.025, 0.975)) if finite.size else (value, value)
     return Estimate(value, float(low), float(high))
-
-
-def _paired(counts: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Votes per label, ordered pairs of equal votes, and votes in all; 0 for documents with fewer than two."""
-    votes = np.asarray(counts, dtype=np.float64)
-    votes = votes * (votes.sum(axis=-1, keepdims=True) > 1)
-    return votes, (votes * (votes - 1)).sum(axis=-1), votes.sum(axis=-1)
-
-
-def _shares_on_diagonal(tables: npt.ArrayLike) -> Floats:
-    cells = np.asarray(tables, dtype=np.float64)
-    return _ratio(np.trace(cells, axis1=-2, axis2=-1), cells.sum(axis=(-2, -1)))
-
-
-def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:
-    """Divides; nan by 0."""
-    numerator, denominator = np.broadcast_arrays(np.asarray(above, float), np.asarray(below, float))
-    quotient: Floats = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
-    return quotient

@@ -9,7 +9,8 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import fleiss_kappa
 
 from redct.experts import Answer
-from redct.experts.agreement import Agreement, alphas, cohen_kappas, fleiss_kappas, notes, report
+from redct.experts.agreement import Agreement, _one_against_rest, notes, report
+from redct.experts.coefficients import alphas, cohen_kappas, fleiss_kappas
 
 LABELS = ["a", "b", "c"]
 
@@ -93,9 +94,12 @@ def test_cohen_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(2)
     x, y = rng.integers(0, 3, (2, 50))
     y = np.where(rng.random(50) < 0.6, x, y)
-    table = np.zeros((3, 3))
+    table = np.zeros((3, 3), dtype=np.int64)
     np.add.at(table, (x, y), 1)
     assert float(cohen_kappas(table)) == pytest.approx(cohen_kappa_score(x, y))
+    for k in range(3):
+        of_label = cohen_kappas(np.stack([_one_against_rest(table, k)] * 2))
+        assert of_label == pytest.approx(cohen_kappa_score(x == k, y == k))
 
 
 def test_report_of_several_annotators() -> None:
@@ -159,7 +163,7 @@ def test_only_votes_that_stand_count() -> None:
     found = report(answers, LABELS)
     assert (found.annotators, found.documents, found.overlap, found.foreign) == ({"ann": 1, "bob": 3}, 3, 1, 1)
     assert found.confusions == []
-    assert any("1 votes are left out" in line for line in notes(found))
+    assert any("votes left out, since the task does not have their labels: 1" in line for line in notes(found))
 
 
 def words(answers: list[Answer], **more) -> tuple[Agreement, str]:

@@ -106,7 +106,8 @@ def read(path: str, form: str, task: Task, chosen: Iterable[str], annotator: str
 
     Args:
         path: The file. Of a table only the columns `id` (or the task's id column) and `label` are needed. Rows are
-            counted as a spreadsheet does: the header is row 1.
+            counted as a spreadsheet does: the header is row 1. In CSV an apostrophe before what a spreadsheet might run
+            is taken off, see `flat.guarded`.
         form: One of `FORMS`.
         task: Its labels are the ones an answer may have.
         chosen: Ids of the documents that were chosen for experts.

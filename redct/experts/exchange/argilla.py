@@ -38,12 +38,15 @@ def read(path: str, _: Task) -> Iterator[Row]:
     names: dict[str, str] = {}
     for number, record in read_list(path):
         where, document = f"record {number}", record.get("id")
-        known: dict[str, str] = {}  # what each annotator said last
+        known: dict[str, str] = {}  # the label that stands of each annotator
         for row in _left(record):
             values = texts({"id": document, **row})
             annotator = values.get("annotator", "")
             names[user_id(annotator)] = annotator
-            known[annotator] = values.get("label", "")
+            if values.get("kind") == "label":
+                known[annotator] = values.get("label", "")
+            elif values.get("kind") not in ("resolution", "reopen"):
+                known.pop(annotator, None)
             yield Row(where, values)
         for response in _responses(record):
             values = texts({"id": document, **_said(response)})

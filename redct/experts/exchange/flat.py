@@ -75,7 +75,10 @@ def columns_of(path: str, names: Sequence[str], task: Task) -> dict[str, int]:
     for name in ("id", "label"):
         if name not in places:
             there = ", ".join(map(repr, names)) or "none"
-            raise InputError(f"{path}: no column {name!r}; there are {there}")
+            advice = (
+                "; separate columns by comma or tab, or save as xlsx" if len(names) == 1 and ";" in names[0] else ""
+            )
+            raise InputError(f"{path}: no column {name!r}; there are {there}{advice}")
     return places
 
 

@@ -64,11 +64,14 @@ class Taken:
 
     def lines(self) -> list[str]:
         """Returns the lines for the user."""
-        parts = {"known already": self.known, "rows without an answer": self.unanswered}
-        also = [f"{count:,} {what}" for what, count in parts.items() if count]
-        first = f"{self.path}: {', '.join([f'{self.recorded:,} answers recorded', *also])}"
-        refused = [f"{len(self.problems):,} rows could not be matched and are left out:"] if self.problems else []
-        return [first, *refused, *self.problems]
+        counts = {
+            "answers recorded": self.recorded,
+            "known already": self.known,
+            "rows without an answer": self.unanswered,
+            "rows that could not be matched": len(self.problems),
+        }
+        shown = [f"{what}: {count:,}" for what, count in counts.items() if count or what == "answers recorded"]
+        return [f"{self.path}: {'; '.join(shown)}", *self.problems]
 
 
 class UnmatchedError(InputError):
@@ -115,7 +118,7 @@ def missing_from(answers: Iterable[Answer], recorded: Iterable[Answer]) -> list[
     for answer in recorded:
         exact[_all(answer)] += 1
         brought.add((_content(answer), answer.origin))
-        latest[answer.document, answer.annotator] = _content(answer)
+        latest[_topic(answer)] = _content(answer)
     missing = []
     for answer in answers:
         content, brought_by = _content(answer), (_content(answer), answer.origin)
@@ -123,7 +126,7 @@ def missing_from(answers: Iterable[Answer], recorded: Iterable[Answer]) -> list[
             is_known = exact[_all(answer)] > 0
             exact[_all(answer)] -= is_known
         else:
-            is_known = brought_by in brought or latest.get((answer.document, answer.annotator)) == content
+            is_known = brought_by in brought or latest.get(_topic(answer)) == content
             brought.add(brought_by)
         missing += [] if is_known else [answer]
     return missing
@@ -139,23 +142,24 @@ def _all(answer: Answer) -> Hashable:
 
 def _consistent(found: Sequence[tuple[Row, Answer]]) -> tuple[list[Answer], list[str]]:
     """Leaves out what one annotator said about one document in two ways; a ledger's own rows may be corrections."""
-    said: dict[Hashable, list[tuple[Row, Answer]]] = {}
-    for row, answer in found:
-        if not answer.number:
-            said.setdefault((answer.document, answer.annotator), []).append((row, answer))
-    wrong: set[int] = set()
+    firsts: dict[Hashable, tuple[Row, Answer]] = {}
+    contradicted: set[Hashable] = set()
     problems = []
-    for (first, one), *others in said.values():
-        if differing := [
-            (row, answer) for row, answer in others if (answer.kind, answer.label) != (one.kind, one.label)
-        ]:
-            wrong |= {id(answer) for _, answer in ((first, one), *others)}
-            problems += [
-                f"{row.where}: {_shown(answer.annotator)} says {_words(answer)} about {_shown(answer.document)}, "
-                f"and {_words(one)} in {first.where}"
-                for row, answer in differing
-            ]
-    return [answer for _, answer in found if id(answer) not in wrong], problems
+    for row, answer in found:
+        if answer.number:
+            continue
+        first, one = firsts.setdefault(_topic(answer), (row, answer))
+        if (answer.kind, answer.label) != (one.kind, one.label):
+            contradicted.add(_topic(answer))
+            who, about = _shown(answer.annotator), _shown(answer.document)
+            problems.append(
+                f"{row.where}: {who} says {_words(answer)} about {about}, and {_words(one)} in {first.where}"
+            )
+    return [answer for _, answer in found if answer.number or _topic(answer) not in contradicted], problems
+
+
+def _topic(answer: Answer) -> Hashable:
+    return answer.document, answer.annotator, answer.kind in ("resolution", "reopen")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ OBJECT: Final = "text"
 def interface(task: Task) -> str:
     """Returns the labeling interface of a task as Label Studio's XML, with definitions as hints."""
     view = ET.Element("View")
-    ET.SubElement(view, "Header", value=task.question)
     if task.columns.context:
         ET.SubElement(view, "Text", name="context", value="$context")
     ET.SubElement(view, "Text", name=OBJECT, value=f"${OBJECT}")

@@ -58,10 +58,14 @@ def write(path: Path, entries: Iterable[Entry]) -> None:
         text.data_type = "s"  # not a formula, nor an error value
         return text
 
-    for number, row in enumerate((row for entry in entries for row in entry.rows()), 2):
-        if number > _ROWS:
-            raise InputError(f"xlsx: more than {_ROWS - 1:,} rows, which Excel does not allow; write csv or jsonl")
-        sheet.append([cell(_escaped(row, name)) for name in COLUMNS])
+    try:
+        for number, row in enumerate((row for entry in entries for row in entry.rows()), 2):
+            if number > _ROWS:
+                raise InputError(f"xlsx: more than {_ROWS - 1:,} rows, which Excel does not allow; write csv or jsonl")
+            sheet.append([cell(_escaped(row, name)) for name in COLUMNS])
+    except BaseException:
+        sheet.close()  # or openpyxl complains on standard error later
+        raise
     book.save(path)
 
 

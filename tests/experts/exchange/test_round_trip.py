@@ -28,9 +28,10 @@ TASK = Task(
 SUFFIX = {name: form.suffixes[0] for name, form in FORMS.items()}
 HOSTILE = [
     "=1+1", "'=1", "''=1", "\"'=1\"", "'", "'quoted'", "+1", "-1", "@SUM(A1)", "\t=1", "\r\n=1", " =1", "\u00a0=1",
-    "＝1+1", "＠x", "\ufeff=1", "\u200b-1", "#N/A", "#REF!", "a\rb\r\nc\nd", "a\tb", ",;\"\"", "_x000D_", "_x005F_x000D_",
-    "\x00\x01\x07\x1f\x7f", "\x85\u2028\u2029", "\ufffe\uffff", "\u202eabc\u202c", "👩‍👩‍👧 🇪🇺", " spaces ", "NA", "null", "None",
-    "1", "01", "1e5", "TRUE", "2026-01-01", "<script>alert(1)</script>", "عربى", "\U0010ffff", "",
+    "\uff1d1+1", "\uff20x", "\ufeff=1", "\u200b-1", "#N/A", "#REF!", "a\rb\r\nc\nd", "a\tb", ",;\"\"", "_x000D_",
+    "_x005F_x000D_", "\x00\x01\x07\x1f\x7f", "\x85\u2028\u2029", "\ufffe\uffff", "\u202eabc\u202c", "👩‍👩‍👧 🇪🇺",
+    " spaces ", "NA", "null", "None", "1", "01", "1e5", "TRUE", "2026-01-01", "<script>alert(1)</script>", "عربى",
+    "\U0010ffff", "",
 ]  # fmt: skip
 TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
 NAMES = TEXTS.filter(lambda name: name.strip() != "")
@@ -100,19 +101,19 @@ def test_the_guard_comes_off_exactly(text: str) -> None:
     assert unguarded(guarded(guarded(text))) == guarded(text)
 
 
-@given(st.text("'\"= \t\r\n+-@a＝\u200b", max_size=6))
+@given(st.text("'\"= \t\r\n+-@a\uff1d\u200b", max_size=6))
 def test_no_guarded_text_begins_like_a_formula(text: str) -> None:
     cell = guarded(text)
     assert unguarded(cell) == text
-    assert cell[:1] not in tuple("=+-@\t\r＝＋－＠")
-    assert cell.strip(' \n"')[:1] not in tuple("=+-@＝")
+    assert cell[:1] not in tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
+    assert cell.strip(' \n"')[:1] not in tuple("=+-@\uff1d")
 
 
 DOCUMENTS = [Document(f"d{i}", text, {"target": "=t"}, None) for i, text in enumerate(HOSTILE)]
 ANSWERS = [
-    Answer(f"d{i}", "ann@x.org" if i % 2 else "=bob", "label", TASK.labels[i % 3], note, f"2026-01-02T03:04:{i:02}+00:00", i / 7)
+    Answer(f"d{i}", "ann@x.org" if i % 2 else "=bob", "label", TASK.labels[i % 3], note, "2026-01-02T03:04:05Z", i / 7)
     for i, note in enumerate(HOSTILE)
-]  # fmt: skip
+]
 
 
 def written(tmp_path: Path, form: str, **more) -> Path:
@@ -125,15 +126,14 @@ def written(tmp_path: Path, form: str, **more) -> Path:
 def test_pandas_reads_the_csv(tmp_path: Path) -> None:
     path = written(tmp_path, "csv", suggestions={"d1": "=AGAINST"})
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, engine="python")
-    # pandas' C parser ends a file at NUL; its Python parser leaves NULs out.
     assert frame.id.tolist() == [document.id for document in DOCUMENTS]
-    assert [unguarded(x) for x in frame.text] == [d.text.replace("\0", "") for d in DOCUMENTS]
+    assert [unguarded(x) for x in frame.text] == HOSTILE
     assert frame.context[0] == "target: =t"
     assert (frame["round"][0], frame["round"][1]) == ("2", "")
     assert (frame.suggestion[1], frame.suggestion[0]) == ("'=AGAINST", "")
     assert frame.annotator.tolist()[:2] == ["'=bob", "ann@x.org"]
     risky = frame[["text", "note", "label", "annotator", "suggestion"]].to_numpy().ravel()
-    assert not [cell for cell in risky if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "＝", "＠")]
+    assert not [cell for cell in risky if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff20")]
 
 
 def test_pandas_and_openpyxl_read_the_xlsx_and_no_cell_is_a_formula(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_excel_limits_are_told_and_leave_no_file(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "jsonl"])  # that is a file without a column
 def test_an_empty_queue_is_a_file_too(tmp_path: Path, form: str) -> None:
     path = tmp_path / f"x{SUFFIX[form]}"
     write(path, form, [], [], TASK)
