@@ -221,6 +221,11 @@ class StudyCLI(LightningCLI):
         """Checks the labels that the choice rests on."""
         self._check_labels()
 
+    def after_sample(self) -> None:
+        """Says where the documents are answered."""
+        files = self.config[self.subcommand].get("config") or []
+        self._say([f"answer them: redct annotate --config {files[-1]}"] if files else [])
+
     def before_fit(self) -> None:
         """Checks the labels before any weight is loaded."""
         self._check_labels()

@@ -108,6 +108,8 @@ def choose_for_experts(
         return rounds[number - 1]
     asked = {document for each in rounds for document in each.ids}
     left = np.array([n for n, document in enumerate(ids) if document not in asked], dtype=np.int64)
+    if not len(left):
+        raise InputError(f"--round {number}: all {len(ids):,} documents of the corpus were chosen before")
     n = budget_count(experts.budget, len(ids), seconds_per_document(ledger.answers()), len(left))
     if n == 0:
         raise InputError(f"data.experts.budget: {experts.budget} of {len(left):,} documents left is none")

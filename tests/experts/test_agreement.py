@@ -76,6 +76,43 @@ def test_alpha_is_that_of_the_definition_and_of_the_library(seed: int) -> None:
     assert float(alphas(counts, repeated)) == pytest.approx(alpha_by_definition(again))
 
 
+def test_alpha_of_krippendorffs_own_example() -> None:
+    """Krippendorff 2011, Computing Krippendorff's alpha-reliability, section C: four observers, alpha .743."""
+    observers = [
+        "1 2 3 3 2 1 4 1 2 . . .",
+        "1 2 3 3 2 2 4 1 2 5 . 3",
+        ". 3 3 3 2 3 4 2 2 5 1 .",
+        "1 2 3 3 2 4 4 1 2 5 1 .",
+    ]
+    said = [
+        Answer(f"d{n}", f"observer {who}", label=value)
+        for who, row in enumerate(observers)
+        for n, value in enumerate(row.split())
+        if value != "."
+    ]
+    found = report(said, ["1", "2", "3", "4", "5"])
+    assert found.alpha is not None
+    assert found.alpha.value == pytest.approx(0.743, abs=5e-4)
+
+
+def test_fleiss_of_a_published_example() -> None:
+    """Fleiss' kappa as worked out in the literature for 10 subjects, 14 raters and 5 categories: .210."""
+    rows = [
+        "0 0 0 0 14",
+        "0 2 6 4 2",
+        "0 0 3 5 6",
+        "0 3 9 2 0",
+        "2 2 8 1 1",
+        "7 7 0 0 0",
+        "3 2 6 3 0",
+        "2 5 3 2 2",
+        "6 5 2 1 0",
+        "0 2 2 3 7",
+    ]
+    counts = np.array([[int(n) for n in row.split()] for row in rows])
+    assert fleiss_kappas(counts, np.ones((1, 10)))[0] == pytest.approx(0.210, abs=5e-4)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_fleiss_is_that_of_statsmodels(seed: int) -> None:
     counts = np.random.default_rng(seed).multinomial(4, [0.5, 0.3, 0.2], size=30)
