@@ -223,8 +223,10 @@ class StudyCLI(LightningCLI):
 
     def after_sample(self) -> None:
         """Says where the documents are answered."""
-        files = self.config[self.subcommand].get("config") or []
-        self._say([f"answer them: redct annotate --config {files[-1]}"] if files else [])
+        if files := self.config[self.subcommand].get("config"):
+            elsewhere = str(self.folder) != study_folder(files, None)
+            folder = f" --trainer.default_root_dir {self.folder}" if elsewhere else ""
+            self._say([f"answer them: redct annotate --config {files[-1]}{folder}"])
 
     def before_fit(self) -> None:
         """Checks the labels before any weight is loaded."""

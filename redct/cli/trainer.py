@@ -1,5 +1,6 @@
 """The study's trainer: commands that know a whole study are its methods, and their flags its arguments."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +43,9 @@ class StudyTrainer(L.Trainer):
             round: Which round; the next one continues and asks nobody twice. 1 by default.
             folds: Students that `disagreement` trains, each on the documents of the others.
         """
-        corpus, options = datamodule.corpus, {**model.hparams, "optimizer": model.optimizer}
+        corpus, known = datamodule.corpus, signature(EdgeClassifier).parameters
+        options = {name: value for name, value in model.hparams.items() if name in known}
+        options["optimizer"] = model.optimizer
 
         def edge_probs() -> npt.NDArray[np.float64]:
             return out_of_fold(
