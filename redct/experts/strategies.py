@@ -148,7 +148,8 @@ def choose(
         n: Documents wanted; the choice has min(n, N).
         seed: Of everything random in the choice.
         floor: Share of the probability that is spread evenly where uncertain documents are drawn likelier, 0.01 to 1.
-        mix: Share of each strategy in `mixed` and `mixed_randomised`; others take no notice of it.
+        mix: Share of each strategy in `mixed`, where each in turn picks its share of n among the documents left, and in
+            `mixed_randomised`, one draw with the mean of their probabilities; others take no notice of it.
 
     Raises:
         InputError: When there is no such strategy, or the floor or the mix is not as it must be.
@@ -188,9 +189,10 @@ def parts(strategy: str, mix: Mapping[str, float] | None = None) -> dict[str, fl
         possible = [name for name in possible if name in RANDOMISED]
     if unknown := [name for name in shares if name not in possible]:
         raise InputError(f"data.experts.mix: found {unknown[0]!r}, expected for {strategy} {', '.join(possible)}")
-    if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+    total = sum(shares.values())
+    if not all(share > 0 for share in shares.values()) or abs(total - 1) > 1e-6:
         raise InputError(f"data.experts.mix: found {shares}, expected shares above 0 that sum to 1")
-    return shares
+    return {name: share / total for name, share in shares.items()}
 
 
 def needs(strategy: str, mix: Mapping[str, float] | None = None) -> frozenset[str]:

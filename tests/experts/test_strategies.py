@@ -57,7 +57,7 @@ def test_inclusion_frequencies_are_the_stated_probabilities(name: str) -> None:
     pool = corpus([30, 12, 0, 3, 5], seed=3)
     groups = 4.0 * np.eye(5)[np.arange(50) % 5] + 0.01 * np.arange(50)[:, None]  # the same for every seed
     pool = Pool(pool.label, pool.probs, pool.margin, pool.edge_probs, groups)
-    choices = [choose(name, pool, 20, seed) for seed in range(1000 if "diversity" in name else 3000)]
+    choices = [choose(name, pool, 20, seed) for seed in range(600 if "diversity" in name else 3000)]
     assert all(np.allclose(choice.inclusion, choices[0].inclusion) for choice in choices)
     pi = choices[0].inclusion
     hits = np.bincount(np.concatenate([c.chosen for c in choices]), minlength=50)
@@ -87,11 +87,9 @@ def test_the_asking_order_is_random(name: str) -> None:
     """Neither the file's order nor that of the strata, scores or parts of a mix."""
     pool = corpus([40, 30, 20, 10], seed=1)
     orders = [choose(name, pool, 30, seed).chosen for seed in range(60)]
-    first = np.mean([pool.label[order[:15]] == 0 for order in orders])
-    assert abs(first - np.mean([pool.label[order] == 0 for order in orders])) < 0.08
-    assert sum(order.tolist() == sorted(order) for order in orders) == 0
-    probability = {i: np.mean([i in order[:15] for order in orders if i in order]) for i in orders[0]}
-    assert np.mean([*probability.values()]) == pytest.approx(0.5, abs=0.15)
+    for fact in (np.arange(100), pool.label, np.nan_to_num(pool.margin)):
+        correlations = [np.corrcoef(np.arange(30), fact[order])[0, 1] for order in orders]
+        assert abs(np.mean(correlations)) < 4 / np.sqrt(29 * 60)
 
 
 @settings(deadline=None)

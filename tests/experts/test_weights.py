@@ -41,11 +41,11 @@ def test_two_rounds_on_paper() -> None:
 
 
 def test_answers_stand_for_their_stratum_of_the_round() -> None:
-    round = wave([0.5] * 5, [0, 1, 2, 4], [0, 0, 0, 7, 7])
-    np.testing.assert_allclose(weigh([round], mask(0, 2, 4)).weight, [3, 0, 3, 0, 2])
+    drawn = wave([0.5] * 5, [0, 1, 2, 4], [0, 0, 0, 7, 7])
+    np.testing.assert_allclose(weigh([drawn], mask(0, 2, 4)).weight, [3, 0, 3, 0, 2])
     # Nobody answered in stratum 7: the other one stands for it too.
-    np.testing.assert_allclose(weigh([round], mask(0, 2)).weight, [4, 0, 4, 0, 0])
-    np.testing.assert_allclose(weigh([round], mask(4)).weight, [0, 0, 0, 0, 8])
+    np.testing.assert_allclose(weigh([drawn], mask(0, 2)).weight, [4, 0, 4, 0, 0])
+    np.testing.assert_allclose(weigh([drawn], mask(4)).weight, [0, 0, 0, 0, 8])
 
 
 def test_an_unanswered_round_does_not_count_yet() -> None:
@@ -92,25 +92,25 @@ def test_a_document_chosen_twice_has_one_answer() -> None:
 def test_simple_random_sampling_has_the_variance_of_the_textbook() -> None:
     rng = np.random.default_rng(0)
     y, chosen, answered = rng.normal(3, 2, 50), np.arange(50) < 20, np.arange(50) < 20
-    round = Wave(np.full(50, 0.4), np.zeros(50, dtype=int), chosen, True)
-    found = mean(weigh([round], answered), [round], answered, np.where(answered, y, np.nan))
+    drawn = Wave(np.full(50, 0.4), np.zeros(50, dtype=int), chosen, True)
+    found = mean(weigh([drawn], answered), [drawn], answered, np.where(answered, y, np.nan))
     assert found.value == pytest.approx(y[:20].mean())
     assert found.standard_error == pytest.approx(np.sqrt((1 - 20 / 50) * y[:20].var(ddof=1) / 20))
     # Half of the answers at random make it a simple random sample of half the size.
     answered = np.arange(50) < 10
-    half = mean(weigh([round], answered), [round], answered, y)
+    half = mean(weigh([drawn], answered), [drawn], answered, y)
     assert half.value == pytest.approx(y[:10].mean())
     assert half.standard_error == pytest.approx(np.sqrt((1 - 10 / 50) * y[:10].var(ddof=1) / 10))
-    two = mean(weigh([round], answered), [round], answered, np.stack([y, 2 * y], axis=1))
+    two = mean(weigh([drawn], answered), [drawn], answered, np.stack([y, 2 * y], axis=1))
     np.testing.assert_allclose(two.standard_error, half.standard_error * np.array([1, 2]))
     answered = np.arange(50) < 1
-    assert np.isnan(mean(weigh([round], answered), [round], answered, y).standard_error)
+    assert np.isnan(mean(weigh([drawn], answered), [drawn], answered, y).standard_error)
 
 
 def test_a_census_has_no_error() -> None:
     y = np.arange(5.0)
-    round = wave([1.0] * 5, [0, 1, 2, 3, 4])
-    found = mean(weigh([round], mask(0, 1, 2, 3, 4)), [round], mask(0, 1, 2, 3, 4), y)
+    drawn = wave([1.0] * 5, [0, 1, 2, 3, 4])
+    found = mean(weigh([drawn], mask(0, 1, 2, 3, 4)), [drawn], mask(0, 1, 2, 3, 4), y)
     assert (found.value, found.standard_error) == (2.0, 0.0)
 
 
