@@ -7,6 +7,7 @@ from typing import Final
 from redct.errors import InputError
 from redct.experts.ledger import GOLD, Answer
 
+_PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(min|minutes?|h|hours?)")
 
 
@@ -16,8 +17,9 @@ def budget_count(
     """How many documents a budget buys.
 
     Args:
-        budget: A share of the corpus above 0 and below 1, a whole number of documents, 0, or an expert's time such
-            as "90 minutes" or "1.5 hours". The float 1.0 is refused: it could mean one document or all of them.
+        budget: A share of the corpus above 0 and below 1, also as in "10 %", a whole number of documents, 0, or an
+            expert's time such as "90 minutes" or "1.5 hours". The float 1.0 is refused: it could mean one document or
+            all of them.
         n_documents: Documents in the corpus.
         seconds_per_document: Of people's time, see `seconds_per_document`; None where nobody measured.
         left: Documents that nobody was asked about yet; by default all. Time buys no more than these.
@@ -27,8 +29,12 @@ def budget_count(
     """
     available = n_documents if left is None else left
     if isinstance(budget, str):
-        return min(available, _count_in(budget, seconds_per_document))
-    if not isinstance(budget, bool):
+        percent = _PERCENT.fullmatch(budget.strip())
+        if percent is None:
+            return min(available, _count_in(budget, seconds_per_document))
+        if (wanted := round(float(percent[1]) / 100 * n_documents)) <= available:
+            return wanted
+    elif not isinstance(budget, bool):
         if 0 < budget < 1 and round(budget * n_documents) <= available:
             return round(budget * n_documents)
         # Option parsers turn a whole number into a float where a share is allowed too.
@@ -63,7 +69,9 @@ def seconds_per_document(answers: Sequence[Answer]) -> float | None:
 def _count_in(time: str, seconds: float | None) -> int:
     match = _TIME.fullmatch(time.strip().lower())
     if match is None:
-        expected = "a share of the corpus, a number of documents, or a time such as '90 minutes' or '1.5 hours'"
+        expected = (
+            "a share of the corpus such as '10 %', a number of documents, or a time such as '90 minutes' or '1.5 hours'"
+        )
         raise InputError(f"data.experts.budget: found {time!r}, expected {expected}")
     if seconds is None:
         found = f"found {time!r}, but the ledger has no timed answers yet"

@@ -6,14 +6,17 @@ from redct.experts import Answer, budget_count, seconds_per_document
 
 @pytest.mark.parametrize(
     ("budget", "n", "expected"),
-    [(0.1, 2814, 281), (0.1, 600, 60), (0, 10, 0), (0.0, 10, 0), (1, 10, 1), (10, 10, 10), (25.0, 30, 25)],
-)
-def test_shares_and_numbers(budget: float, n: int, expected: int) -> None:
+    [
+        (0.1, 2814, 281), (0.1, 600, 60), (0, 10, 0), (0.0, 10, 0), (1, 10, 1), (10, 10, 10), (25.0, 30, 25),
+        ("10 %", 600, 60), ("2.5%", 1000, 25), ("100%", 7, 7),
+    ],
+)  # fmt: skip
+def test_shares_and_numbers(budget: float | str, n: int, expected: int) -> None:
     assert budget_count(budget, n) == expected
 
 
-@pytest.mark.parametrize("budget", [-1, -0.1, 1.0, 2.5, 11, float("nan"), float("inf"), True])
-def test_senseless_budgets_are_refused(budget: float) -> None:
+@pytest.mark.parametrize("budget", [-1, -0.1, 1.0, 2.5, 11, float("nan"), float("inf"), True, "110 %"])
+def test_senseless_budgets_are_refused(budget: float | str) -> None:
     with pytest.raises(InputError, match=r"data\.experts\.budget: found .* 0 to 10 \(documents in the corpus\)"):
         budget_count(budget, 10)
 
