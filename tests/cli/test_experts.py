@@ -1,6 +1,7 @@
 """From a choice through people's answers into training, by the commands."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from cli.commands import refused, run
-from cli.conftest import LABELS
+from cli.conftest import LABELS, write_corpus
 
+from redct.cli.studyfile import read_study
 from redct.experts import Answer, Ledger
 
 RUN = Path("runs/study")
@@ -185,3 +187,26 @@ def test_agreement_of_annotators(labeled, capfd) -> None:
     out = capfd.readouterr().out
     assert "Krippendorff" in out
     assert json.loads((RUN / "agreement.json").read_text())
+
+
+def test_what_the_edge_deferred_is_a_source_like_any_other(labeled, capfd) -> None:
+    """The first round could not choose what came later, so the second one alone stands for the corpus."""
+    drawn = ("--data.experts", "{budget: 20, strategy: random, answers: ledger}")
+    assert run("sample", *drawn) == 0
+    write_corpus(Path("deferred.jsonl"), 10, start=500)
+    both = ("--data.train", "[train.jsonl, deferred.jsonl]")
+    labels = ("--labeler.init_args.path", "[train.jsonl, test.jsonl, deferred.jsonl]")
+    shutil.rmtree(RUN / "labels")
+    assert run("predict", *both, *labels) == 0
+    assert run("sample", *drawn, *both, *labels, "--round", "2") == 0
+    first, second = rounds()
+    assert len({*first.ids, *second.ids}) == 40
+    answer(*(Answer(document, "anna", label=gold(document)) for document in (*first.ids, *second.ids)))
+    corpus, _ = read_study(["fit", "--config", "study.yaml", *drawn, *both, *labels], "")
+    ids = [document.id for document in corpus.splits().train]
+    found = corpus.asking.so_far(ids)
+    assert found.why is None
+    weight = {ids[n]: value for n, value in found.weight.items()}
+    assert [weight[document] for document in first.ids] == pytest.approx([1.0] * 20)
+    assert [weight[document] for document in second.ids] == pytest.approx([80 / 20] * 20)
+    assert sum(weight.values()) == pytest.approx(100)
