@@ -7,7 +7,6 @@ from sklearn.metrics import f1_score
 from sklearn.preprocessing import normalize
 
 from redct.experts.forecast import Curve, learning_curve, notes, prevalence_forecast, text_features
-from redct.experts.strategies import random
 
 LABELS = ["against", "for", "neutral"]
 WIDTH = 20
@@ -154,7 +153,8 @@ def test_half_widths_against_samples() -> None:
     corpus, answered, more, share = 800, 200, 100, 0.3
     truth = np.arange(corpus) < share * corpus
     estimates = {
-        n: [truth[random(corpus, n, seed).chosen].mean() for seed in range(3000)] for n in (answered, answered + more)
+        n: [truth[np.random.default_rng(seed).permutation(corpus)[:n]].mean() for seed in range(3000)]
+        for n in (answered, answered + more)
     }
     error = np.std(estimates[answered])
     now, then = prevalence_forecast([error, np.nan], answered, corpus, more)
