@@ -72,10 +72,11 @@ def _labeler(store: LabelStore) -> dict[str, Any]:
 
 
 def _experts(data: LabeledTextDataModule) -> dict[str, Any] | None:
-    if data.corpus.experts is None or data.corpus.experts.budget == 0:
-        return None
     answers = sum(encoded.part.source.count("expert") for encoded in data.parts.values())
-    return {"strategy": data.corpus.experts.strategy, "budget": data.corpus.experts.budget, "answers": answers}
+    if data.corpus.experts is None or not answers:
+        return None
+    answered_by = Path(data.corpus.experts.answers).name  # of a file, not where it lies
+    return {"answers": answers, "answered_by": answered_by, "strategies": [*data.corpus.strategies]}
 
 
 def _test(path: Path, checkpoint: str) -> dict[str, Any] | None:

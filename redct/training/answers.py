@@ -66,9 +66,9 @@ class Answers:
 
     def notes(self) -> list[str]:
         """Returns lines for the user: who answered, and what is left out."""
-        if not self.annotators and not self.left_out:
+        if not self.shares and not self.left_out:
             return []
-        counts = Counter(name for names in self.annotators.values() for name in names)
+        counts = Counter(name for n in self.shares for name in self.annotators[n])
         who = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
         decided = Counter(self.decided[n] for n in self.shares)
         several = "".join(f"; {decided[how]:,} by {how}" for how in ("votes", "resolution") if decided[how])

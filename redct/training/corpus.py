@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from redct.assets import resolve_documents
 from redct.documents import Document, Documents, Joined, read_documents
@@ -86,6 +87,7 @@ class LabeledCorpus:
         self.notes: list[str] = []
         self.corrections: dict[str, Any] = {}
         self.unrepresentative: str | None = None  # why the experts' documents do not stand for the corpus
+        self.strategies: tuple[str, ...] = ()  # how the experts' documents were chosen, round by round
         self.answered_by: dict[str, tuple[list[str], str]] = {}  # annotators, and what decided, by document
         self.left_out: dict[str, str] = {}  # why a document that experts saw serves nothing
         self._splits: Splits | None = None
@@ -121,6 +123,7 @@ class LabeledCorpus:
             InputError: When labels are missing, or gold labels where they are needed.
         """
         documents, stored, answers = self._labeled()
+        self._note_provenance(documents, answers)
         reserve = {}
         if self.reserve is not None:
             reserve["reserve"], documents, answers = self._set_aside(documents, answers)
@@ -136,22 +139,29 @@ class LabeledCorpus:
         if not isinstance(self.validation, float | int):
             train, validation = part, self._gold_part(self.splits().validation.documents, "data.validation")
         else:
-            chosen, _ = choose_validation(targets.label, targets.source, self.validation, self.seed)
-            if not len(chosen):
-                raise InputError(
-                    f"data.validation: a share of {self.validation} of {len(part.documents)} documents is none; "
-                    "expected a larger share or a file"
-                )
-            weights = np.array([answers.weight.get(int(n), 1.0) for n in targets.keep])
-            part_weighted = Part(part.documents, part.target, part.label, weights.astype(np.float32), part.source)
-            validation = part_weighted.rows(chosen)
-            train = part.rows(np.setdiff1d(np.arange(len(part.documents)), chosen))
+            train, validation = self._split(part, _weights(targets, answers), self.validation)
         parts = {"train": train, "validation": validation, **reserve}
         self._describe(table, parts, answers)
-        self.answered_by = {documents[n].id: (names, answers.decided[n]) for n, names in answers.annotators.items()}
-        self.unrepresentative = answers.why
-        self.left_out = {documents[n].id: why for n, why in answers.left_out.items()}
         return parts
+
+    def _split(self, part: Part, weight: npt.NDArray[np.float32], share: float) -> tuple[Part, Part]:
+        """Returns what to train on, and a share to validate on, of documents that stand for some of the corpus."""
+        possible = np.flatnonzero(weight > 0)
+        source = [part.source[n] for n in possible]
+        drawn, _ = choose_validation(part.label[possible], source, share, self.seed)
+        if not len(drawn):
+            raise InputError(
+                f"data.validation: a share of {share} of {len(part.documents)} documents is none; "
+                "expected a larger share or a file"
+            )
+        chosen = possible[drawn]
+        weighted = Part(part.documents, part.target, part.label, weight, part.source)
+        return part.rows(np.setdiff1d(np.arange(len(part.documents)), chosen)), weighted.rows(chosen)
+
+    def _note_provenance(self, documents: Sequence[Document], answers: Answers) -> None:
+        self.unrepresentative, self.strategies = answers.why, answers.strategies
+        self.answered_by = {documents[n].id: (names, answers.decided[n]) for n, names in answers.annotators.items()}
+        self.left_out = {documents[n].id: why for n, why in answers.left_out.items()}
 
     def targets_so_far(self) -> Part:
         """Returns all documents that have a target, by what the LLM and people said so far."""
@@ -258,6 +268,13 @@ class LabeledCorpus:
         """Writes where each target comes from, and how the labels were combined and corrected."""
         write_json(self.folder / "calibration.json", {"targets": self.targets, **self.corrections})
         write_targets(self.targets_path, parts, self.task.labels, self.answered_by, self.left_out)
+
+
+def _weights(targets: Targets, answers: Answers) -> npt.NDArray[np.float32]:
+    """Returns (M,) weights in an estimate; 0 for an expert's answer to a deterministic choice beside other ones."""
+    unknown = 1.0 if answers.why else 0.0
+    rows = zip(targets.keep.tolist(), targets.source, strict=True)
+    return np.array([answers.weight.get(n, unknown) if s == "expert" else 1.0 for n, s in rows], dtype=np.float32)
 
 
 def _part_of(documents: Sequence[Document], targets: Targets) -> Part:
