@@ -61,8 +61,18 @@ class Answers:
     def without_ties(self) -> "Answers":
         """Returns the answers without documents on which as many annotators say one label as another."""
         tied = {n: "tied" for n, shares in self.shares.items() if np.sum(shares == shares.max()) > 1}
-        shares = {n: each for n, each in self.shares.items() if n not in tied}
-        return replace(self, shares=shares, left_out=self.left_out | tied)
+
+        def kept(values: Mapping[int, Any]) -> dict[int, Any]:
+            return {n: value for n, value in values.items() if n not in tied}
+
+        return replace(
+            self,
+            shares=kept(self.shares),
+            weight=kept(self.weight),
+            annotators=kept(self.annotators),
+            decided=kept(self.decided),
+            left_out=self.left_out | tied,
+        )
 
     def notes(self) -> list[str]:
         """Returns lines for the user: who answered, and what is left out."""
@@ -71,8 +81,8 @@ class Answers:
         counts = Counter(name for n in self.shares for name in self.annotators[n])
         who = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
         decided = Counter(self.decided[n] for n in self.shares)
-        several = "".join(f"; {decided[how]:,} by {how}" for how in ("votes", "resolution") if decided[how])
-        lines = [f"experts' answers: {len(self.shares):,} documents ({who}{several})"]
+        shown = [who, *(f"{decided[how]:,} by {how}" for how in ("votes", "resolution") if decided[how])]
+        lines = [f"experts' answers: {len(self.shares):,} documents ({'; '.join(filter(None, shown))})"]
         if self.left_out:
             reasons = Counter(self.left_out.values())
             found = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
