@@ -15,7 +15,7 @@ from redct.training.corpus import LabeledCorpus
 def run(args: Sequence[str]) -> None:
     """Runs the command."""
     corpus, _ = read_study(args, "Says how far annotators agree, with each other and with the LLM.")
-    with Ledger(corpus.asking.ledger) as ledger:
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
         documents, answers = chosen_documents(corpus, ledger), ledger.answers()
     found = report(answers, corpus.task.labels, _said_by_llm(corpus), corpus.seed)
     show_agreement(found, {document.id: document.text for document in documents.values()})

@@ -15,7 +15,7 @@ def run(args: Sequence[str]) -> None:
     """Runs the command."""
     corpus, given = read_study(args, "Opens a local web page on which experts label the chosen documents.", _options)
     options = PageOptions(**{field.name: given[field.name] for field in fields(PageOptions)})
-    with Ledger(corpus.asking.ledger) as ledger:
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
         documents = chosen_documents(corpus, ledger)
     suggestions = _suggestions(corpus) if options.show_suggestion else {}
     serve(corpus.asking.ledger, documents, corpus.task, suggestions, options)

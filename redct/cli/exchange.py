@@ -18,7 +18,7 @@ def run(args: Sequence[str]) -> None:
     corpus, given = read_study(args, what, _options)
     if (given.to is None) == (given.take is None):
         raise InputError("redct exchange: expected either --to FILE, to write, or --take FILE, to read")
-    with Ledger(corpus.asking.ledger) as ledger:
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
         if given.to is not None:
             _write(corpus, ledger, given.to, given.form, given.suggestions)
         else:

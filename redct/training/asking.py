@@ -50,7 +50,7 @@ class Asking:
             return Answers()
         if self.experts.answers not in ("gold", "ledger"):
             return self._answers_of_file(self.experts.answers, table.ids)
-        with Ledger(self.ledger) as ledger:
+        with Ledger(self.ledger, create=self.experts.answers == "gold") as ledger:
             if self.experts.answers == "ledger":
                 self._check_answered(ledger)
                 return answers_of_people(ledger, table.ids, self.task.labels)

@@ -130,7 +130,10 @@ def test_answers_of_a_file(labeled, capfd) -> None:
 
 
 def test_without_answers_nothing_is_trained(labeled, capfd) -> None:
-    assert "nobody has answered yet; choose some with `redct sample`" in refused(capfd, "fit", *BY_PEOPLE)
+    for command in ("fit", "annotate", "agreement"):
+        said = refused(capfd, command, *BY_PEOPLE)
+        assert "experts.sqlite: no such ledger; choose documents for experts with `redct sample`" in said
+    assert not LEDGER.exists()
     assert run("sample") == 0
     said = refused(capfd, "fit", *BY_PEOPLE)
     assert "nobody has answered yet; answer the chosen documents with `redct annotate`" in said
