@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 from redct.cli import labeling
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels, show_test
+from redct.cli.sample import STRATEGY_HELP, WHY_RANDOMISED
 from redct.cli.studyfile import study_folder
 from redct.cli.trainer import SWITCHES, StudyTrainer
 from redct.errors import InputError
@@ -29,7 +30,7 @@ from redct.training.datamodule import LabeledTextDataModule
 
 COMMANDS = {
     "predict": "Label documents with a large language model.",
-    "sample": "Choose the documents that experts are to label.",
+    "sample": f"Choose the documents that experts are to label. {WHY_RANDOMISED} {STRATEGY_HELP}",
     "fit": "Relabel with experts, then train the edge classifier.",
     "validate": "Score the best checkpoint on the validation documents.",
     "test": "Score the best checkpoint on held-out documents, beside the LLM.",

@@ -33,10 +33,6 @@ class StudyTrainer(L.Trainer):
     ) -> None:
         """Choose the documents that experts are to label, and say what more answers would bring.
 
-        Use `margin_randomised`, the default: it puts the documents of which the LLM is least sure before the experts,
-        which is where their labels help training most. And since every document has a known chance, of which a share is
-        uniform, the same answers give valid estimates of prevalence and accuracy, which no deterministic choice does.
-
         Args:
             model: The study's classifier, whose options train the students of `disagreement`.
             datamodule: The study's documents.

@@ -114,7 +114,7 @@ STRATEGIES: Final[dict[str, Strategy]] = {
     "entropy_randomised": Strategy("even label distributions likelier", _entropy, randomised=True),
     "disagreement": Strategy("where LLM and edge classifier differ most", _disagreement, needs=_EDGE),
     "disagreement_randomised": Strategy(
-        "where LLM and edge classifier differ likelier", _disagreement, randomised=True, needs=_EDGE
+        "documents on which these differ likelier", _disagreement, randomised=True, needs=_EDGE
     ),
     "diversity": Strategy("the middle document of each of n clusters", _centrality, _one_each, needs=_EMBEDDINGS),
     "uncertainty_diversity": Strategy("the smallest margins of each cluster", _margin, _by_cluster, needs=_EMBEDDINGS),
