@@ -12,9 +12,9 @@ from redct.training.datamodule import LabeledTextDataModule
 from redct.training.outlook import outlook
 
 WHY_RANDOMISED = (
-    "Use margin_randomised, the default: it puts the documents of which the LLM is least sure before the experts, which "
-    "is where their labels help training most. And since every document has a known chance, of which a share is "
-    "uniform, the same answers give valid estimates of prevalence and accuracy, which no deterministic choice does."
+    "Use margin_randomised, the default: it puts the documents of which the LLM is least sure before the experts, and "
+    "there their labels help training most. And since every document has a known chance, of which a share is uniform, "
+    "the same answers give valid estimates of prevalence and accuracy, which no deterministic choice does."
 )
 STRATEGY_HELP = "data.experts.strategy is one of " + "; ".join(
     f"{name} ({strategy.help})" for name, strategy in STRATEGIES.items()

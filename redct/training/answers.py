@@ -44,34 +44,27 @@ class Answers:
 
     def rows(self, positions: npt.ArrayLike) -> "Answers":
         """Returns the answers to some of the documents, by their position among these."""
-        place = {int(old): new for new, old in enumerate(np.asarray(positions))}
-
-        def kept(values: Mapping[int, Any]) -> dict[int, Any]:
-            return {place[n]: value for n, value in values.items() if n in place}
-
-        return replace(
-            self,
-            shares=kept(self.shares),
-            weight=kept(self.weight),
-            annotators=kept(self.annotators),
-            decided=kept(self.decided),
-            left_out=kept(self.left_out),
-        )
+        return self._moved({int(old): new for new, old in enumerate(np.asarray(positions))})
 
     def without_ties(self) -> "Answers":
         """Returns the answers without documents on which as many annotators say one label as another."""
         tied = {n: "tied" for n, shares in self.shares.items() if np.sum(shares == shares.max()) > 1}
+        kept = self._moved({n: n for n in self.shares if n not in tied})
+        return replace(kept, left_out=self.left_out | tied)
 
-        def kept(values: Mapping[int, Any]) -> dict[int, Any]:
-            return {n: value for n, value in values.items() if n not in tied}
+    def _moved(self, place: Mapping[int, int]) -> "Answers":
+        """Returns the answers to documents that have a new position."""
+
+        def moved(values: Mapping[int, Any]) -> dict[int, Any]:
+            return {place[n]: value for n, value in values.items() if n in place}
 
         return replace(
             self,
-            shares=kept(self.shares),
-            weight=kept(self.weight),
-            annotators=kept(self.annotators),
-            decided=kept(self.decided),
-            left_out=self.left_out | tied,
+            shares=moved(self.shares),
+            weight=moved(self.weight),
+            annotators=moved(self.annotators),
+            decided=moved(self.decided),
+            left_out=moved(self.left_out),
         )
 
     def notes(self) -> list[str]:

@@ -2,10 +2,8 @@
 
 import asyncio
 import functools
-import signal
 import socket
 import sys
-from types import FrameType
 from typing import Any, cast
 
 import uvicorn
@@ -16,8 +14,8 @@ from redct.edge.runtime import Bundle, BundleError
 from redct.edge.server.app import App
 from redct.edge.server.options import Options
 from redct.errors import InputError, RedctError
+from redct.serving import Server, say, url_of
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
 ROUNDS = 10  # of the event loop, which needs some to accept a client and to read what it has sent
 
 
@@ -36,11 +34,11 @@ def serve(folder: str, options: Options) -> None:
     server = _Server(_config(app, options))
     with _listen(options) as listener:
         _raise_limit(options.connections)
-        server.greeting = f"{_url(listener)}, {_describe(bundle, options)}"
+        server.greeting = f"redct serve: {url_of(listener)}, {_describe(bundle, options)}"
         server.run([listener])
     if app.cut_off:
         raise RedctError(f"{app.cut_off} requests were not answered within --drain_seconds {options.drain_seconds:g}")
-    _say("stopped, everything accepted was answered")
+    say("redct serve: stopped, everything accepted was answered")
 
 
 def _config(app: App, options: Options) -> uvicorn.Config:
@@ -88,34 +86,13 @@ def _raise_limit(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _describe(bundle: Bundle, options: Options) -> str:
     token = f"with the token of {options.token_env}" if options.token_env else "without token"
     return f"bundle {bundle.folder} ({bundle.info['sha256'][:12]}), {bundle.threads} threads, {token}"
 
 
-def _say(what: str) -> None:
-    print(f"redct serve: {what}", file=sys.stderr, flush=True)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's, which says when it may be asked, and told to stop; and ends otherwise."""
-
-    greeting = ""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        _say(self.greeting)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends with exit code 0 instead of by the signal; a second one has its usual effect."""
-        self.should_exit = True
-        for each in STOPPING:
-            signal.signal(each, signal.SIG_DFL)
+class _Server(Server):
+    """One that answers what clients had sent when it was told to stop."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Reads what clients had sent by now, before connections without a request are closed."""

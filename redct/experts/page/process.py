@@ -1,11 +1,8 @@
 """The process: a socket, signals and an end that leaves no answer half-written."""
 
-import signal
 import socket
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -17,6 +14,7 @@ from redct.experts.page.app import App
 from redct.experts.page.desk import Desk, Suggestion
 from redct.experts.page.guard import Guard
 from redct.experts.page.options import PageOptions
+from redct.serving import Server, say, url_of
 from redct.task import Task
 
 DRAIN_SECONDS: Final = 3  # in which requests are finished once the process is told to stop
@@ -48,7 +46,7 @@ def serve(
         guard = Guard(listener.getsockname()[1], local=options.local, passphrase=passphrase)
         desk = Desk(ledger, documents, task.labels, options)
         app = App(desk, guard, task, suggestions if options.show_suggestion else {})
-        server = _Server(
+        server = Server(
             uvicorn.Config(
                 app,
                 http="h11",
@@ -65,7 +63,7 @@ def serve(
         )
         server.greeting = _greeting(listener, guard.token, options)
         server.run([listener])
-    _say("stopped; all answers are in the ledger")
+    say("redct annotate: stopped; all answers are in the ledger")
 
 
 def _listen(options: PageOptions) -> socket.socket:
@@ -80,28 +78,8 @@ def _listen(options: PageOptions) -> socket.socket:
 
 
 def _greeting(listener: socket.socket, token: str | None, options: PageOptions) -> str:
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    url = url_of(listener)
     if token is not None:
-        return f"open {url}?token={token} (stop with Ctrl-C)"
-    return f"open {url} at this machine's address, with the passphrase of {options.passphrase_env} (stop with Ctrl-C)"
-
-
-def _say(what: str) -> None:
-    print(f"redct annotate: {what}", file=sys.stderr, flush=True)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's, which says when the page is to be had, and ends with exit code 0 when told to."""
-
-    greeting = ""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        _say(self.greeting)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends with exit code 0 instead of by the signal; a second one has its usual effect."""
-        self.should_exit = True
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
+        return f"redct annotate: open {url}/?token={token} (stop with Ctrl-C)"
+    how = f"at this machine's address, with the passphrase of {options.passphrase_env}"
+    return f"redct annotate: open {url}/ {how} (stop with Ctrl-C)"
