@@ -151,7 +151,9 @@ function show(found, saying) {
 function showProgress() {
   const { done, total, pace, left, disputes } = view;
   const parts = [`${number(done)} of ${number(total)} ${adjudicating ? "settled" : "answered"}`];
-  if (pace !== null && done < total) parts.push(`${duration(pace)} each`, `about ${duration(left)} left`);
+  if (pace !== null && done < total) {
+    parts.push(`${duration(pace)} each`, left < 60 ? "under a minute left" : `about ${duration(left)} left`);
+  }
   byId("progress").replaceChildren(...parts.map((part) => element("span", part)));
   byId("bar").max = Math.max(1, total);
   byId("bar").value = done;
