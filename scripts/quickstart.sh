@@ -41,6 +41,7 @@ Everything lies under runs/quickstart:
   edge/              the bundle; copy it anywhere, and see its README.md
 
 Try next:
+  .venv/bin/redct annotate --config configs/quickstart.yaml    be the expert: a page on this machine (--port, default free)
   .venv/bin/redct init YOUR.csv                    a codebook and a study for your own corpus
   mkdir -p runs/hard && cp -r runs/quickstart/labels runs/hard/     hard labels instead of soft ones:
   .venv/bin/redct fit --config configs/quickstart.yaml --data.targets hard --trainer.default_root_dir runs/hard

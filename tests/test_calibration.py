@@ -21,7 +21,7 @@ from redct.calibration import (
     reliability,
     scale,
 )
-from redct.experts import choose
+from redct.experts import Pool, choose
 
 
 def drawn(n: int, k: int = 3, temperature: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -130,9 +130,10 @@ def test_weights_undo_a_choice_of_the_uncertain() -> None:
     true = softmax(logprobs / np.where(margin < 2, 8.0, 1.0)[:, None], axis=1)
     label = np.array([rng.choice(3, p=p) for p in true])
     population = fit_temperature(logprobs, label, np.ones(n))
+    pool = Pool(logprobs.argmax(axis=1), softmax(logprobs, axis=1), margin)
     weighted, unweighted = [], []
     for seed in range(60):
-        choice = choose("margin_randomised", logprobs.argmax(axis=1), margin, 3, 400, seed)
+        choice = choose("margin_randomised", pool, 400, seed)
         at = choice.chosen
         weighted.append(fit_temperature(logprobs[at], label[at], 1 / choice.inclusion[at]))
         unweighted.append(fit_temperature(logprobs[at], label[at], np.ones(len(at))))

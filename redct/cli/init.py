@@ -93,10 +93,11 @@ def _write(corpus: Path, folder: Path, columns: dict[str, str | None], labels: l
         "definitions": {label: f"say here when a text is {label}" for label in labels},
         "question": "Which label describes the text best?",
     }
-    experts = {"budget": 0.1, "strategy": "margin_randomised", "answers": "gold"}
     data: dict[str, object] = {"train": str(corpus.resolve())}
     if columns["gold"]:
-        data |= {"test": 0.2, "predict": "both", "experts": experts}
+        data |= {"test": 0.2, "predict": "both"}
+    answers = "gold" if columns["gold"] else "ledger"
+    data["experts"] = {"budget": 0.1, "strategy": "margin_randomised", "answers": answers}
     plan = {
         "seed_everything": 1,
         "task": f"tasks/{name}.yaml",

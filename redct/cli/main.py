@@ -20,6 +20,10 @@ class Command(NamedTuple):
 COMMANDS = {
     "init": Command("redct.cli.init", "look at a corpus and write a codebook and a study for it"),
     "predict": Command("redct.cli.study", "label documents with a large language model"),
+    "sample": Command("redct.cli.study", "choose the documents that experts are to label"),
+    "annotate": Command("redct.cli.annotate", "open a local web page on which experts label them"),
+    "agreement": Command("redct.cli.agreement", "say how far annotators agree, with each other and the LLM"),
+    "exchange": Command("redct.cli.exchange", "write the experts' documents and answers to a file, or read them"),
     "fit": Command("redct.cli.study", "relabel with experts, then train the edge classifier"),
     "validate": Command("redct.cli.study", "score the best checkpoint on the validation documents"),
     "test": Command("redct.cli.study", "score the best checkpoint on held-out documents, beside the LLM"),

@@ -1,87 +1,108 @@
 """`redct status`: what of a study is done, and the next command. Needs no torch."""
 
 import json
+import shlex
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from sqlite3 import connect
-
-import yaml
-from jsonargparse import ArgumentParser
+from typing import NamedTuple
 
 from redct.cli.show import show_table
-from redct.errors import InputError
+from redct.cli.studyfile import read_study
+from redct.experts import Ledger, verdicts
+from redct.experts.ledger import GOLD
+from redct.files import sha256
 from redct.hub.store import LabelStore
+from redct.training.corpus import LabeledCorpus
+
+
+class Step(NamedTuple):
+    """A step of a study.
+
+    Attributes:
+        command: The command that does it.
+        done: Whether it is done; None where the study has no such step.
+        what: What there is, in words.
+    """
+
+    command: str
+    done: bool | None
+    what: str
 
 
 def run(args: Sequence[str]) -> None:
     """Runs the command."""
-    parser = ArgumentParser(
-        prog="redct status", description="Says what of a study is done, and the next command.", exit_on_error=False
-    )
-    parser.add_argument("--config", required=True, help="the study's YAML")
-    parser.add_argument("--trainer.default_root_dir", help="the study's folder, by default runs/<stem of the YAML>")
-    options = parser.parse_args(list(args[1:]))
-    study = Path(options.config)
-    folder = Path(options.trainer.default_root_dir or _folder_in(study) or Path("runs") / study.stem)
-    steps = [_predict(folder), _experts(folder), _fit(folder), _test(folder), _export(folder)]
-    show_table(f"{study.stem}: {folder}", ["step", "done", "what"], [list(step) for step in steps])
-    todo = next((name for name, done, _ in steps if done == "no" and name != "experts"), None)
-    command = f"redct {todo} --config {study}" if todo else f"redct classify {folder / 'edge'} FILE"
-    print(f"next: {command}")
+    corpus, given = read_study(args, "Says what of a study is done, and the next command.")
+    folder = corpus.folder
+    steps = [*map(_predict, corpus.label_folders), *_experts(corpus), _fit(folder), _test(folder), _export(folder)]
+    marks = {True: "yes", False: "no", None: "-"}
+    study = Path(str(given.config[-1]))
+    rows = [[step.command, marks[step.done], step.what] for step in steps]
+    show_table(f"{study.stem}: {folder}", ["step", "done", "what"], rows)
+    todo = next((step.command for step in steps if step.done is False), None)
+    print(f"next: redct {todo} {shlex.join(args[1:])}" if todo else f"next: redct classify {folder / 'edge'} FILE")
 
 
-def _folder_in(study: Path) -> str | None:
-    try:
-        content = yaml.safe_load(study.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{study}: no such file, expected the YAML of a study") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{study}: not valid YAML ({' '.join(str(error).split())})") from None
-    trainer = content.get("trainer") if isinstance(content, dict) else None
-    folder = trainer.get("default_root_dir") if isinstance(trainer, dict) else None
-    return str(folder) if folder else None
-
-
-Step = tuple[str, str, str]
-
-
-def _predict(folder: Path) -> Step:
-    store = LabelStore(folder / "labels")
+def _predict(folder: str | Path) -> Step:
+    store = LabelStore(folder)
     if not store.manifest_path.exists():
-        return "predict", "no", "no labels yet"
+        return Step("predict", False, f"no labels yet in {folder}")
     manifest = store.manifest()
-    labeled = store.rows()
     if not manifest.get("complete"):
-        return "predict", "no", f"interrupted after {labeled:,} documents; the same command goes on"
-    return "predict", "yes", f"{labeled:,} documents, {manifest['counts']['errors']:,} without label"
+        return Step("predict", False, f"interrupted after {store.rows():,} documents; the same command goes on")
+    return Step("predict", True, f"{store.rows():,} documents, {manifest['counts']['errors']:,} without label")
 
 
-def _experts(folder: Path) -> Step:
-    path = folder / "experts.sqlite"
-    if not path.exists():
-        return "experts", "no", "nobody asked; fit does, where data.experts has answers"
-    with closing(connect(f"file:{path}?mode=ro", uri=True)) as ledger:
-        answers = ledger.execute("SELECT count(*) FROM answers").fetchone()[0]
-    return "experts", "yes", f"{answers:,} answers in the ledger"
+def _experts(corpus: LabeledCorpus) -> list[Step]:
+    experts = corpus.experts
+    if experts is None:
+        return [Step("sample", None, "nobody is asked (data.experts)")]
+    if experts.answers == "gold":
+        return [Step("sample", None, "the gold column stands for the experts")]
+    if experts.answers != "ledger":
+        return [Step("sample", None, f"answers stand in {experts.answers}")]
+    if not corpus.asking.ledger.exists():
+        return [Step("sample", False, "no documents chosen yet"), Step("annotate", False, "no answers yet")]
+    with Ledger(corpus.asking.ledger) as ledger:
+        rounds = ledger.rounds_for_people()
+        answers = [answer for answer in ledger.answers() if answer.annotator != GOLD]
+    chosen, found = {document for each in rounds for document in each.ids}, verdicts(answers)
+    left = len(chosen - found.keys())
+    disputed = sum(verdict.disputed for verdict in found.values())
+    what = f"{len(found):,} of {len(chosen):,} documents, {disputed:,} disputed"
+    return [
+        Step("sample", bool(chosen), f"{len(chosen):,} documents in {len(rounds)} round(s)"),
+        Step("annotate", bool(chosen) and not left, what),
+    ]
 
 
 def _fit(folder: Path) -> Step:
-    path = folder / "checkpoints" / "best.ckpt"
-    return ("fit", "yes", str(path)) if path.exists() else ("fit", "no", "no checkpoint yet")
+    best, saved = folder / "checkpoints" / "best.ckpt", folder / "checkpoints" / "best"
+    if not best.exists():
+        return Step("fit", False, "no checkpoint yet")
+    # The folder for transformers is written at the end of a training.
+    if not saved.is_dir() or saved.stat().st_mtime < best.stat().st_mtime:
+        return Step("fit", False, "interrupted; go on with --ckpt_path last")
+    return Step("fit", True, str(best))
 
 
 def _test(folder: Path) -> Step:
-    path = folder / "metrics.json"
+    path, best = folder / "metrics.json", folder / "checkpoints" / "best.ckpt"
     if not path.exists():
-        return "test", "no", "no metrics yet"
-    scores = json.loads(path.read_text(encoding="utf-8"))["scores"]["edge classifier"]
-    return "test", "yes", f"macro F1 {100 * scores['macro_f1']['value']:.1f} %: {path}"
+        return Step("test", False, "no metrics yet")
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    if not best.exists() or metrics.get("checkpoint_sha256") != sha256(best):
+        return Step("test", False, f"{path} is of another checkpoint")
+    value = metrics["scores"]["edge classifier"]["macro_f1"]["value"]
+    return Step("test", True, f"macro F1 {100 * value:.1f} %: {path}")
 
 
 def _export(folder: Path) -> Step:
     path = folder / "edge" / "bundle.json"
     if not path.exists():
-        return "export", "no", "no bundle yet"
+        return Step("export", False, "no bundle yet")
     bundle = json.loads(path.read_text(encoding="utf-8"))
-    return "export", "yes", f"{bundle['precision']}, {bundle['parity']['agreement']:.1%} of labels equal: {path.parent}"
+    best, trained = folder / "checkpoints" / "best.ckpt", bundle["provenance"]["training"]["checkpoint_sha256"]
+    if not best.exists() or trained != sha256(best):
+        return Step("export", False, f"{path.parent} is of another checkpoint")
+    what = f"{bundle['precision']}, {bundle['parity']['agreement']:.1%} of labels equal: {path.parent}"
+    return Step("export", True, what)

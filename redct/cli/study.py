@@ -16,9 +16,11 @@ from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
 from redct.cli import labeling
-from redct.cli.export import SWITCHES, StudyTrainer
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels, show_test
+from redct.cli.sample import STRATEGY_HELP, WHY_RANDOMISED
+from redct.cli.studyfile import study_folder
+from redct.cli.trainer import SWITCHES, StudyTrainer
 from redct.errors import InputError
 from redct.hub.labeler import Labeler
 from redct.hub.store import LabelStore
@@ -28,6 +30,7 @@ from redct.training.datamodule import LabeledTextDataModule
 
 COMMANDS = {
     "predict": "Label documents with a large language model.",
+    "sample": f"Choose the documents that experts are to label. {WHY_RANDOMISED} {STRATEGY_HELP}",
     "fit": "Relabel with experts, then train the edge classifier.",
     "validate": "Score the best checkpoint on the validation documents.",
     "test": "Score the best checkpoint on held-out documents, beside the LLM.",
@@ -71,6 +74,7 @@ class StudyCLI(LightningCLI):
             "fit": shared | {"train_dataloaders", "val_dataloaders"},
             "validate": shared | {"verbose"},
             "test": shared | {"verbose"},
+            "sample": shared,
             "export": shared | set(SWITCHES),
         }
 
@@ -100,9 +104,7 @@ class StudyCLI(LightningCLI):
             super().parse_arguments(parser, args)
         command = self.config.subcommand
         config = self.config[command]
-        if config.trainer.default_root_dir is None:
-            files = [Path(str(path)) for path in config.get("config") or []]
-            config.trainer.default_root_dir = str(Path("runs") / (files[-1].stem if files else "study"))
+        config.trainer.default_root_dir = study_folder(config.get("config") or [], config.trainer.default_root_dir)
         self.folder = Path(config.trainer.default_root_dir)
         config.data.folder = str(self.folder)
         if command in ("test", "validate", "export") and config.ckpt_path in (None, "best"):
@@ -134,7 +136,7 @@ class StudyCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Instantiates all groups; predict runs the labeler in place of the classifier."""
         super().instantiate_classes()
-        self.study = self.datamodule
+        self.study, self.data = self.datamodule.corpus, self.datamodule
         self.labeler: Labeler | None = self._get(self.config_init, "labeler")
         if self.subcommand == "predict":
             if self.labeler is None:
@@ -216,6 +218,17 @@ class StudyCLI(LightningCLI):
             labeling.show_usage(self.study.store)
             self._say(self.labeler.notes() if self.labeler is not None else [])
 
+    def before_sample(self) -> None:
+        """Checks the labels that the choice rests on."""
+        self._check_labels()
+
+    def after_sample(self) -> None:
+        """Says where the documents are answered."""
+        if files := self.config[self.subcommand].get("config"):
+            elsewhere = str(self.folder) != study_folder(files, None)
+            folder = f" --trainer.default_root_dir {self.folder}" if elsewhere else ""
+            self._say([f"answer them: redct annotate --config {files[-1]}{folder}"])
+
     def before_fit(self) -> None:
         """Checks the labels before any weight is loaded."""
         self._check_labels()
@@ -229,7 +242,7 @@ class StudyCLI(LightningCLI):
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
         model = EdgeClassifier.load_from_checkpoint(best, map_location="cpu", weights_only=True)
         folder = self.folder / "checkpoints" / "best"
-        model.save_huggingface(folder, self.study.max_length)
+        model.save_huggingface(folder, self.data.max_length)
         print(f"best checkpoint: {best} (val_loss {score:.4f})")
         print(f"for transformers: {folder}")
 
@@ -241,7 +254,7 @@ class StudyCLI(LightningCLI):
         """Compares the classifier with the LLM and the majority class."""
         if not self.trainer.is_global_zero:
             return
-        documents = self.study.parts["test"].part.documents
+        documents = self.data.parts["test"].part.documents
         rows = [self.model.predictions[n] for n in range(len(documents))]
         labeled = self.study.labels_of(documents)
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])

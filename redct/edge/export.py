@@ -24,7 +24,6 @@ from redct.edge.quantization import PRECISIONS, Inputs, Precision
 from redct.edge.runtime import Bundle, Classified, summarise
 from redct.edge.wheels import fetch_wheels, requirements
 from redct.errors import InputError
-from redct.experts import RANDOMISED
 from redct.files import whole
 from redct.training.classifier import EdgeClassifier, load_tokenizer
 from redct.training.datamodule import LabeledTextDataModule
@@ -137,8 +136,8 @@ def export_bundle(
     judged, label = _for_parity(data, validation, train)
     say(f"labeling {len(judged):,} documents with the checkpoint")
     logits = trained.logits(judged)
-    strategy = data.experts.strategy if data.experts is not None else None
-    temperature, calibration = choose_temperature(logits[: len(validation.documents)], validation, strategy)
+    judging = logits[: len(validation.documents)]
+    temperature, calibration = choose_temperature(judging, validation, data.corpus.unrepresentative)
     content = _content(data, trained.max_length) | {"temperature": temperature, "abstention": None}
     with whole(folder) as temporary:
         _write_surroundings(temporary, trained.tokenizer, options)
@@ -175,7 +174,7 @@ def _check_replaceable(folder: Path, mark: str) -> None:
 
 
 def _content(data: LabeledTextDataModule, max_length: int) -> dict[str, Any]:
-    return {"labels": data.task.labels, "columns": asdict(data.task.columns), "max_length": max_length}
+    return {"labels": data.corpus.task.labels, "columns": asdict(data.corpus.task.columns), "max_length": max_length}
 
 
 def _abstention(bundle: Bundle, reserve: Part, seen: Classified, options: ExportOptions) -> Abstention:
@@ -192,10 +191,10 @@ def _abstention(bundle: Bundle, reserve: Part, seen: Classified, options: Export
 
 def _reserve(data: LabeledTextDataModule, checkpoint: Path) -> Part:
     """Returns the documents to choose the threshold on, which have served nothing else."""
-    reserve = data.reserve_part()
+    reserve = data.corpus.reserve_part()
     state = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
     trained_on = state.get(type(data).__name__, {}).get("targets")
-    check_unused([document.id for document in reserve.documents], data.targets_path, trained_on)
+    check_unused([document.id for document in reserve.documents], data.corpus.targets_path, trained_on)
     return reserve
 
 
@@ -208,23 +207,23 @@ def _for_parity(data: LabeledTextDataModule, validation: Part, train: Part) -> t
     """
     documents, label = [*validation.documents], [validation.label]
     if (room := FEWEST_FOR_PARITY - len(documents)) > 0:
-        held_out = data.splits().test.documents[:room]
+        held_out = data.corpus.splits().test.documents[:room]
         documents += held_out
         label.append(np.full(len(held_out), -1))
     if (room := FEWEST_FOR_PARITY - len(documents)) > 0 and len(documents) < FEWEST_UNSEEN:
-        more = train.rows(np.random.default_rng(data.seed).permutation(len(train.documents))[:room])
+        more = train.rows(np.random.default_rng(data.corpus.seed).permutation(len(train.documents))[:room])
         documents += more.documents
         label.append(more.label)
     return documents, np.concatenate(label)
 
 
-def choose_temperature(logits: Floats, validation: Part, strategy: str | None) -> tuple[float, str]:
+def choose_temperature(logits: Floats, validation: Part, unrepresentative: str | None) -> tuple[float, str]:
     """Fits the classifier's temperature, where labels allow it.
 
     Args:
         logits: (M, K) the classifier's, for the documents of `validation`.
         validation: M documents.
-        strategy: How the experts' documents were chosen; None where no expert was asked.
+        unrepresentative: Why the experts' documents do not stand for the corpus; None where they do.
 
     Returns:
         The temperature, 1 where none can be fitted, and in words how it came about.
@@ -235,8 +234,8 @@ def choose_temperature(logits: Floats, validation: Part, strategy: str | None) -
         return 1.0, f"{as_it_is}: validated on the LLM's labels, which fit no temperature"
     if count < FEWEST_FOR_TEMPERATURE:
         return 1.0, f"{as_it_is}: {count} {source} labels are too few to fit a temperature"
-    if source == "expert" and strategy not in RANDOMISED:
-        return 1.0, f"{as_it_is}: the experts' documents were chosen by {strategy}, and are not representative"
+    if source == "expert" and unrepresentative is not None:
+        return 1.0, f"{as_it_is}: the experts' documents are not representative, since {unrepresentative}"
     fitted = fit_temperature(logits, validation.label, validation.weight)
     return fitted, f"scaled by a temperature of {fitted:.2f}, fitted to {count} {source} labels"
 

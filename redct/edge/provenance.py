@@ -24,14 +24,14 @@ def provenance(data: LabeledTextDataModule, model: EdgeClassifier, checkpoint: P
     """
     digest = sha256(checkpoint)
     return {
-        "study": data.folder.name,
+        "study": data.corpus.folder.name,
         "created": datetime.now(UTC).date().isoformat(),
-        "task": asdict(data.task) | {"sha256": data.task.hash()},
+        "task": asdict(data.corpus.task) | {"sha256": data.corpus.task.hash()},
         "data": _data(data),
-        "labelers": [_labeler(LabelStore(folder)) for folder in data.label_folders],
+        "labelers": [_labeler(LabelStore(folder)) for folder in data.corpus.label_folders],
         "experts": _experts(data),
         "training": dict(model.hparams) | {"encoder": _public(model.encoder), "checkpoint_sha256": digest},
-        "test": _test(data.folder / "metrics.json", digest),
+        "test": _test(data.corpus.folder / "metrics.json", digest),
     }
 
 
@@ -44,7 +44,7 @@ def _public(encoder: str) -> str:
 
 def _data(data: LabeledTextDataModule) -> dict[str, Any]:
     train, validation = data.parts["train"].part, data.parts["validation"].part
-    splits = data.splits()
+    splits = data.corpus.splits()
     corpora = {
         "train": splits.train,
         "test": splits.test,
@@ -55,7 +55,7 @@ def _data(data: LabeledTextDataModule) -> dict[str, Any]:
         "files": [file for part, corpus in corpora.items() for file in _files(part, corpus)],
         "train": {source: train.source.count(source) for source in ("llm", "expert")},
         "validation": {"documents": len(validation.source), "source": validation.source[0]},
-        "targets": data.targets,
+        "targets": data.corpus.targets,
     }
 
 
@@ -72,10 +72,11 @@ def _labeler(store: LabelStore) -> dict[str, Any]:
 
 
 def _experts(data: LabeledTextDataModule) -> dict[str, Any] | None:
-    if data.experts is None or data.experts.budget == 0:
-        return None
     answers = sum(encoded.part.source.count("expert") for encoded in data.parts.values())
-    return {"strategy": data.experts.strategy, "budget": data.experts.budget, "answers": answers}
+    if data.corpus.experts is None or not answers:
+        return None
+    answered_by = Path(data.corpus.experts.answers).name  # of a file, not where it lies
+    return {"answers": answers, "answered_by": answered_by, "strategies": [*data.corpus.strategies]}
 
 
 def _test(path: Path, checkpoint: str) -> dict[str, Any] | None:

@@ -1,20 +1,35 @@
 """Which documents the experts are asked about, and what they answered."""
 
+from redct.experts.budget import budget_count, seconds_per_document
 from redct.experts.ledger import Answer, Ledger, Round
-from redct.experts.sampling import Experts, choose_documents
-from redct.experts.strategies import RANDOMISED, Choice, budget_count, choose
-from redct.experts.verdicts import Verdict, verdicts
+from redct.experts.pool import Pool
+from redct.experts.sampling import Experts, choose_for_experts, choose_for_gold
+from redct.experts.strategies import RANDOMISED, STRATEGIES, Choice, choose, needs
+from redct.experts.verdicts import Verdict, majority, verdicts
+from redct.experts.weights import Estimate, Wave, Weights, mean, waves_of, weigh
 
 __all__ = [
     "RANDOMISED",
+    "STRATEGIES",
     "Answer",
     "Choice",
+    "Estimate",
     "Experts",
     "Ledger",
+    "Pool",
     "Round",
     "Verdict",
+    "Wave",
+    "Weights",
     "budget_count",
     "choose",
-    "choose_documents",
+    "choose_for_experts",
+    "choose_for_gold",
+    "majority",
+    "mean",
+    "needs",
+    "seconds_per_document",
     "verdicts",
+    "waves_of",
+    "weigh",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias, get_args
 
-from redct.errors import InputError
+from redct.errors import InputError, RedctError
 from redct.experts.strategies import Choice
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
@@ -153,16 +153,19 @@ class Ledger:
     it. Several processes may write to one file; each waits for the other.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, create: bool = True) -> None:
         """Opens the file, or creates it.
 
         Args:
             path: The SQLite file, `experts.sqlite` in the study's folder.
+            create: Whether it may be new.
 
         Raises:
-            InputError: When the file is no ledger or has another schema version.
+            InputError: When there is no file, it is no ledger or has another schema version.
         """
         self.path = path
+        if not create and not path.exists():
+            raise InputError(f"{path}: no such ledger; choose documents for experts with `redct sample`")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # isolation_level=None: transactions begin and end only where _transaction says so.
@@ -184,6 +187,10 @@ class Ledger:
         """Returns the rounds in which somebody is asked, in the order of recording; by default all."""
         query = "SELECT number FROM rounds WHERE asked = ? OR ? IS NULL ORDER BY number"
         return [self._read_round(number) for (number,) in self._connection.execute(query, (asked, asked)).fetchall()]
+
+    def rounds_for_people(self) -> list[Round]:
+        """Returns the rounds that people answer: the experts' or, without any, the latest that gold answered."""
+        return self.rounds("experts") or self.rounds("gold")[-1:]
 
     def round(self, asked: Asked, strategy: str, seed: int, parameters: Mapping[str, JSON]) -> Round | None:
         """The round recorded with exactly this, if there is one; the order of the parameters does not matter."""
@@ -250,6 +257,7 @@ class Ledger:
         Raises:
             InputError: When the document was never chosen.
             OutdatedError: When another answer came between.
+            RedctError: When the file cannot be written, as on a full disk.
         """
         with self._transaction():
             latest = self._latest(answer)
@@ -322,9 +330,11 @@ class Ledger:
         try:
             yield
             self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise RedctError(f"{self.path}: cannot be written, and nothing was: {error}") from error
             raise
 
     def _prepare_schema(self) -> None:
@@ -339,7 +349,8 @@ class Ledger:
                 return
             if not self._is_new():
                 raise InputError(
-                    f"{self.path}: found schema version {version}, expected a ledger of schema version {SCHEMA_VERSION}"
+                    f"{self.path}: found schema version {version}, expected a ledger of schema version "
+                    f"{SCHEMA_VERSION}; move the file away to begin a new one, or use the redct that wrote it"
                 )
             for statement in (*_TABLES, *_GUARDS):
                 self._connection.execute(statement)

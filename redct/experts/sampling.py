@@ -1,13 +1,17 @@
 """Choosing documents for the experts, and recording the choice before anybody answers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
-import numpy.typing as npt
+import numpy as np
 
-from redct.experts.ledger import JSON, Ledger, Round
-from redct.experts.strategies import budget_count, choose
+from redct.errors import InputError
+from redct.experts.budget import budget_count, seconds_per_document
+from redct.experts.ledger import JSON, Asked, Ledger, Round
+from redct.experts.pool import Pool
+from redct.experts.strategies import STRATEGIES, choose
+from redct.sources import Source
 
 
 @dataclass(frozen=True)
@@ -15,47 +19,124 @@ class Experts:
     """Who corrects the LLM, and on which documents.
 
     Args:
-        budget: Share of the corpus (0 to 1), or number of documents, that experts label.
-        strategy: `margin_randomised` draws uncertain documents more often, with known probabilities, so that the
-            answers serve training and valid estimates at once; `margin` takes the least certain of each class, as
-            RED-CT does; `random` draws all alike.
-        answers: `gold` lets the gold column stand for the experts.
+        budget: How much the experts label in a round: a share of the corpus (0 to 1), a number of documents, or
+            their time, such as `90 minutes`, by what a document has taken so far.
+        strategy: How documents are chosen, see `redct sample --help`. `margin_randomised` draws uncertain documents
+            more often, with known probabilities, so that the answers serve training and valid estimates at
+            once; `margin` takes the least certain of each class, as RED-CT does; `random` draws all alike.
+        floor: Share of the chance that the randomised strategies spread evenly over all documents.
+        mix: Strategies with their shares, for `mixed` and `mixed_randomised`.
+        answers: `gold` lets the gold column stand for the experts; `ledger` takes what people answered in
+            `redct annotate`; or a file with the columns id and label, and maybe annotator.
     """
 
-    budget: float = 0.10
-    strategy: Literal["margin_randomised", "margin", "random"] = "margin_randomised"
-    answers: Literal["gold"] = "gold"
+    budget: float | str = 0.10
+    strategy: str = "margin_randomised"
+    floor: float = 0.2
+    mix: dict[str, float] | None = None
+    answers: Literal["gold", "ledger"] | Source = "gold"
+
+    def __post_init__(self) -> None:
+        """Checks that there is such a strategy.
+
+        Raises:
+            InputError: When there is none.
+        """
+        if self.strategy not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            raise InputError(f"data.experts.strategy: found {self.strategy!r}, expected one of {known}")
+
+    def parameters(self) -> dict[str, JSON]:
+        """Returns what a choice depends on, apart from strategy and seed."""
+        return {name: value for name, value in asdict(self).items() if name not in ("strategy", "answers")}
 
 
-def choose_documents(
-    experts: Experts,
-    ids: Sequence[str],
-    label: npt.ArrayLike,
-    margin: npt.ArrayLike,
-    n_labels: int,
-    seed: int,
-    ledger: Ledger,
-    **circumstances: str,
+def choose_for_gold(
+    experts: Experts, ids: Sequence[str], pool: Callable[[], Pool], seed: int, ledger: Ledger, labels: str
 ) -> Round:
-    """Chooses documents for the experts and writes the choice to the ledger; the same request is made once.
+    """Chooses documents to which the gold column answers; the same request is made once.
 
     Args:
         experts: Budget and strategy.
         ids: The N ids of the corpus.
-        label: (N,) the LLM's label, -1 where it gave none.
-        margin: (N,) the LLM's margin.
-        n_labels: Number of labels.
+        pool: What is known about these documents; asked for only if it has to be chosen.
         seed: Of the draw.
         ledger: Takes the choice.
-        circumstances: What else tells this choice from another, such as a hash of the labels.
+        labels: A hash of the LLM's labels.
 
     Raises:
         InputError: When the budget does not fit the corpus.
     """
-    parameters: dict[str, JSON] = {"budget": experts.budget, "documents": len(ids), **circumstances}
-    known = ledger.round("gold", experts.strategy, seed, parameters)
-    if known is not None:
+    parameters = {**experts.parameters(), "documents": len(ids), "labels": labels}
+    if known := ledger.round("gold", experts.strategy, seed, parameters):
         return known
     n = budget_count(experts.budget, len(ids))
-    choice = choose(experts.strategy, label, margin, n_labels, n, seed)
-    return ledger.add_round("gold", experts.strategy, seed, parameters, ids, choice)
+    return _record(experts, ids, pool(), n, seed, ledger, "gold", parameters)
+
+
+def choose_for_experts(
+    experts: Experts,
+    ids: Sequence[str],
+    pool: Callable[[], Pool],
+    seed: int,
+    ledger: Ledger,
+    labels: str,
+    number: int | None = None,
+) -> Round:
+    """Chooses documents that people are to answer, none of them a second time.
+
+    Args:
+        experts: Budget and strategy.
+        ids: The N ids of the corpus.
+        pool: What is known about these documents; asked for only if it has to be chosen.
+        seed: Of the first round's draw; each round has its own.
+        ledger: Takes the choice.
+        labels: A hash of the LLM's labels.
+        number: Which round, 1 by default: one that is recorded is returned, the next one is chosen.
+
+    Raises:
+        InputError: When that round was chosen in another way, it would not be the next one, or the budget does
+            not fit what is left.
+    """
+    rounds, number = ledger.rounds("experts"), number or 1
+    if not 1 <= number <= len(rounds) + 1:
+        raise InputError(f"--round: found {number}, expected 1 to {len(rounds) + 1} ({len(rounds)} are recorded)")
+    parameters = {**experts.parameters(), "round": number, "documents": len(ids), "labels": labels}
+    seed += number - 1  # the seed itself drew the first round: a second draw by it would not be independent
+    if number <= len(rounds):
+        _check_same(rounds[number - 1], experts.strategy, seed, parameters, len(rounds))
+        return rounds[number - 1]
+    asked = {document for each in rounds for document in each.ids}
+    left = np.array([n for n, document in enumerate(ids) if document not in asked], dtype=np.int64)
+    if not len(left):
+        raise InputError(f"--round {number}: all {len(ids):,} documents of the corpus were chosen before")
+    n = budget_count(experts.budget, len(ids), seconds_per_document(ledger.answers()), len(left))
+    if n == 0:
+        raise InputError(f"data.experts.budget: {experts.budget} of {len(left):,} documents left is none")
+    open_ids = [ids[n] for n in left]
+    return _record(experts, open_ids, pool().rows(left), n, seed, ledger, "experts", parameters)
+
+
+def _record(
+    experts: Experts,
+    ids: Sequence[str],
+    pool: Pool,
+    n: int,
+    seed: int,
+    ledger: Ledger,
+    asked: Asked,
+    parameters: Mapping[str, JSON],
+) -> Round:
+    choice = choose(experts.strategy, pool, n, seed, experts.floor, experts.mix)
+    return ledger.add_round(asked, experts.strategy, seed, parameters, ids, choice)
+
+
+def _check_same(known: Round, strategy: str, seed: int, parameters: Mapping[str, JSON], recorded: int) -> None:
+    """Refuses to call a choice the same that was made in another way."""
+    before = {"strategy": known.strategy, "seed": known.seed, **known.parameters}
+    for name, value in {"strategy": strategy, "seed": seed, **parameters}.items():
+        if before.get(name) != value:
+            raise InputError(
+                f"round {parameters['round']} was chosen with {name} {before.get(name)!r}, found {value!r}; "
+                f"expected the same, or --round {recorded + 1} to choose more documents"
+            )

@@ -87,3 +87,10 @@ def _verdict(document: str, standing: list[Answer], resolution: str | None) -> V
         {answer.annotator: answer.note for answer in standing if answer.kind == "flag"},
         resolution,
     )
+
+
+def majority(shares: npt.ArrayLike, probs: npt.ArrayLike) -> int:
+    """Returns the label with most votes; of several, the one with the largest of the K probabilities."""
+    votes = np.asarray(shares, dtype=np.float64)
+    ranked = np.where(votes == votes.max(), np.nan_to_num(np.asarray(probs, dtype=np.float64)), -1.0)
+    return int(ranked.argmax())

@@ -1,7 +1,7 @@
 """Corrections of the LLM's label distributions, before the classifier is trained on them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,9 +18,10 @@ from redct.calibration import (
 )
 from redct.confidence import margins
 from redct.documents import Document
-from redct.experts import RANDOMISED
+from redct.experts import majority
 from redct.hub.content_free import content_free_priors
 from redct.hub.store import LabelTable
+from redct.training.answers import Answers
 from redct.training.relabeling import TargetKind
 
 Floats = npt.NDArray[np.float64]
@@ -48,27 +49,6 @@ class Calibration:
 
     prior: Literal["none", "batch", "content_free"] = "none"
     temperature: bool = True
-
-
-@dataclass(frozen=True)
-class Answers:
-    """The experts' answers, by the position of their document in the corpus.
-
-    Args:
-        label: Index of the label.
-        inclusion: The probability with which the document was chosen.
-        strategy: How the documents were chosen; None where nobody was asked.
-    """
-
-    label: dict[int, int] = field(default_factory=dict)
-    inclusion: dict[int, float] = field(default_factory=dict)
-    strategy: str | None = None
-
-    def rows(self, positions: npt.ArrayLike) -> "Answers":
-        """Returns the answers to some of the documents, by their position among these."""
-        place = {int(old): new for new, old in enumerate(np.asarray(positions))}
-        label = {place[n]: label for n, label in self.label.items() if n in place}
-        return Answers(label, {place[n]: pi for n, pi in self.inclusion.items() if n in place}, self.strategy)
 
 
 def correct(
@@ -105,7 +85,7 @@ def correct(
     if why := _unusable(own, answers):
         return table, record | {"why": why}
     at = _usable(own, answers)
-    judged = [answers.label[n] for n in at], [1 / answers.inclusion[n] for n in at]
+    judged = [majority(answers.shares[n], own.probs[n]) for n in at], [answers.weight[n] for n in at]
     steps = {"llm": reliability(own.logprobs[at], *judged)}
     if prior:
         steps["prior"] = reliability(table.logprobs[at], *judged)
@@ -171,10 +151,8 @@ def _without_prior(
 
 def _unusable(table: LabelTable, answers: Answers) -> str | None:
     """Says why no temperature can be fitted to the answers; None where one can."""
-    if answers.strategy is None:
-        return "no experts were asked"
-    if answers.strategy not in RANDOMISED:
-        return f"the choice of documents was deterministic (data.experts.strategy: {answers.strategy})"
+    if answers.why is not None:
+        return answers.why
     usable = len(_usable(table, answers))
     if usable < FEWEST_ANSWERS:
         found = f"{usable} answers of a randomised choice to documents with an LLM label"
@@ -183,7 +161,7 @@ def _unusable(table: LabelTable, answers: Answers) -> str | None:
 
 
 def _usable(table: LabelTable, answers: Answers) -> list[int]:
-    return [n for n in answers.label if table.label[n] >= 0]
+    return [n for n in answers.weight if table.label[n] >= 0]
 
 
 def _with(table: LabelTable, logprobs: Floats) -> LabelTable:

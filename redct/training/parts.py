@@ -3,20 +3,28 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from datasets import Dataset
-from torch import Tensor
-from torch.utils.data import Dataset as TorchDataset
-from transformers import DataCollatorWithPadding
 
 from redct.documents import Document
 from redct.files import whole
+
+_SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("part", pa.string()),
+        ("source", pa.string()),
+        ("label", pa.string()),
+        ("target", pa.list_(pa.float64())),
+        ("weight", pa.float64()),
+        ("annotators", pa.list_(pa.string())),
+        ("decided", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -51,49 +59,42 @@ class Part:
         return cls(list(documents), target, index, np.ones(len(index), dtype=np.float32), [source] * len(index))
 
 
-class EncodedPart(TorchDataset[dict[str, Tensor]]):
-    """Yields padded batches of a part; an item is addressed by the positions of a batch."""
-
-    def __init__(self, part: Part, tokens: Dataset, tokenizer: Any) -> None:  # noqa: ANN401
-        self.part, self.tokens = part, tokens
-        self.pad = DataCollatorWithPadding(tokenizer)
-
-    def __getitem__(self, positions: list[int]) -> dict[str, Tensor]:
-        """Returns the batch of the given positions."""
-        rows = self.tokens[positions]
-        batch = self.pad([{name: rows[name][n] for name in rows} for n in range(len(positions))])
-        return {
-            **batch,
-            "target": torch.from_numpy(self.part.target[positions]),
-            "label": torch.from_numpy(self.part.label[positions]),
-            "weight": torch.from_numpy(self.part.weight[positions]),
-            "index": torch.tensor(positions),
-        }
-
-    def __len__(self) -> int:
-        """Returns the number of documents."""
-        return len(self.part.documents)
-
-    def lengths(self) -> list[int]:
-        """Returns the length of each document in tokens."""
-        return [len(row) for row in self.tokens["input_ids"]]
-
-
-def write_targets(path: Path, parts: Mapping[str, Part], labels: Sequence[str]) -> None:
+def write_targets(
+    path: Path,
+    parts: Mapping[str, Part],
+    labels: Sequence[str],
+    answered_by: Mapping[str, tuple[list[str], str]],
+    left_out: Mapping[str, str],
+) -> None:
     """Writes which part each document belongs to, and where its target comes from.
 
     Args:
-        path: A Parquet file with the columns id, part, source, label, target and weight.
+        path: A Parquet file with the columns id, part, source, label, target, weight, annotators and decided. Documents
+            that experts saw and that serve nothing have the part `left out`, and as source the reason.
         parts: By name.
         labels: The K labels of the task.
+        answered_by: Of a document, the experts who labeled it, and what decided: answer, votes or resolution.
+        left_out: Of a document, why it serves nothing.
     """
-    columns: dict[str, list[Any]] = {name: [] for name in ("id", "part", "source", "label", "target", "weight")}
+    rows: list[dict[str, Any]] = []
     for name, part in parts.items():
-        columns["id"] += [document.id for document in part.documents]
-        columns["part"] += [name] * len(part.documents)
-        columns["source"] += part.source
-        columns["label"] += [labels[k] for k in part.label]
-        columns["target"] += part.target.tolist()
-        columns["weight"] += part.weight.tolist()
+        for n, document in enumerate(part.documents):
+            is_experts = part.source[n] == "expert"
+            annotators, decided = answered_by.get(document.id, ([], None)) if is_experts else ([], None)
+            rows.append(
+                {
+                    "id": document.id,
+                    "part": name,
+                    "source": part.source[n],
+                    "label": labels[part.label[n]],
+                    "target": part.target[n].tolist(),
+                    "weight": float(part.weight[n]),
+                    "annotators": annotators,
+                    "decided": decided,
+                }
+            )
+    rows += [
+        {"id": document, "part": "left out", "source": why, "annotators": []} for document, why in left_out.items()
+    ]
     with whole(path) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+        pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), temporary)

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from redct.errors import InputError
+from redct.experts import majority
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from redct.hub.store import LabelTable
 
@@ -43,36 +44,47 @@ class Targets:
 
 
 def build_targets(
-    table: LabelTable, answers: Mapping[int, int], kind: TargetKind, expert_eps: float = 0.0002
+    table: LabelTable,
+    answers: Mapping[int, Sequence[float] | npt.NDArray[np.float64]],
+    kind: TargetKind,
+    expert_eps: float = 0.0002,
+    left_out: Collection[int] = (),
 ) -> Targets:
     """Joins the LLM's labels and the experts' answers; an expert's answer replaces the LLM's label.
 
-    hard: all on the label. soft: the LLM's distribution; for an expert's label 1 - eps on it and the rest
-    spread evenly. expit: p / (1 + p) of the LLM's unnormalised probabilities, as RED-CT's code has it; its
-    rows do not sum to 1 and uncertain documents weigh more than certain ones: only for reproduction.
+    hard: all on the label with most votes. soft: the LLM's distribution; for each vote of an expert 1 - eps on its
+    label and the rest spread evenly, averaged over the votes. expit: p / (1 + p) of the LLM's unnormalised
+    probabilities, as RED-CT's code has it; its rows do not sum to 1 and uncertain documents weigh more than certain
+    ones: only for reproduction.
 
     Args:
         table: The LLM's labels, aligned to the documents.
-        answers: Position of a document -> index of the expert's label.
+        answers: Position of a document -> (K,) shares of the experts' votes, sum 1.
         kind: hard, soft or expit.
         expert_eps: Probability that a soft target leaves for the labels the expert did not give.
+        left_out: Positions of documents that get no target, whatever the LLM said.
 
     Raises:
         InputError: When the kind is unknown or expert_eps is not in [0, 1).
-        ValueError: When an answer's position or label is out of range.
+        ValueError: When an answer's position or shares are out of range.
     """
     _check_options(kind, expert_eps)
     n, k = table.probs.shape
     label = np.array(table.label, dtype=np.int64)
     expert = np.zeros(n, dtype=bool)
-    for position, answer in answers.items():
-        if not (0 <= position < n and 0 <= answer < k):
-            raise ValueError(f"answers: found {position}: {answer}, expected position below {n}, label below {k}")
-        label[position] = answer
+    shares = np.zeros((n, k))
+    for position, votes in answers.items():
+        if not (0 <= position < n and len(votes) == k and np.isclose(np.sum(votes), 1)):
+            raise ValueError(
+                f"answers: found {position}: {votes}, expected position below {n}, {k} shares that sum to 1"
+            )
+        shares[position] = votes
+        label[position] = majority(votes, table.probs[position])
         expert[position] = True
+    label[list(left_out)] = -1
     keep = np.flatnonzero(label >= 0)
     probs = _llm_rows(table, label, kind)
-    probs[expert] = _expert_rows(label[expert], k, kind, expert_eps)
+    probs[expert] = _expert_rows(label[expert], shares[expert], kind, expert_eps)
     return Targets(
         keep=keep,
         probs=probs[keep].astype(np.float32),
@@ -144,11 +156,15 @@ def _llm_rows(table: LabelTable, label: npt.NDArray[np.int64], kind: TargetKind)
     return expit
 
 
-def _expert_rows(label: npt.NDArray[np.int64], k: int, kind: TargetKind, eps: float) -> npt.NDArray[np.float64]:
+def _expert_rows(
+    label: npt.NDArray[np.int64], shares: npt.NDArray[np.float64], kind: TargetKind, eps: float
+) -> npt.NDArray[np.float64]:
+    k = shares.shape[1]
     if kind == "hard":
         return _spread(label, k, on=1.0, elsewhere=0.0)
     if kind == "soft":
-        return _spread(label, k, on=1 - eps, elsewhere=eps / (k - 1))
+        rows: npt.NDArray[np.float64] = shares * (1 - eps) + (1 - shares) * eps / (k - 1)
+        return rows
     return _spread(label, k, on=_EXPIT_EXPERT, elsewhere=_EXPIT_ELSEWHERE)
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from redct.errors import InputError
 from redct.files import sha256
-from redct.training.corrections import Answers
+from redct.training.answers import Answers
 
 
 def draw_reserve(answers: Answers, share: float, seed: int) -> npt.NDArray[np.int64]:
@@ -28,18 +28,21 @@ def draw_reserve(answers: Answers, share: float, seed: int) -> npt.NDArray[np.in
         InputError: When the experts' documents were not drawn uniformly, or a part would be empty.
     """
     asked, expected = f"data.reserve: {share:g} of the experts' answers", "or files with gold labels"
-    if answers.strategy is None:
+    if not answers.shares:
         raise InputError(f"{asked}, but no experts were asked; expected data.experts with strategy random, {expected}")
-    if answers.strategy != "random":
-        found = f"their documents were chosen by {answers.strategy}"
-        raise InputError(f"{asked}, but {found}; expected data.experts.strategy random, {expected}")
-    count = round(share * len(answers.label)) if 0 < share < 1 else 0
-    if not 0 < count < len(answers.label):
-        total = len(answers.label)
+    if set(answers.strategies) != {"random"}:
+        chosen = f"their documents were chosen by {', '.join(answers.strategies) or 'nobody knows whom'}"
+        raise InputError(f"{asked}, but {chosen}; expected data.experts.strategy random, {expected}")
+    if answers.unanswered:
+        missing = f"{answers.unanswered:,} of the chosen documents have no answer yet"
+        raise InputError(f"{asked}, but {missing}; expected answers to all of them, {expected}")
+    count = round(share * len(answers.shares)) if 0 < share < 1 else 0
+    if not 0 < count < len(answers.shares):
+        total = len(answers.shares)
         raise InputError(f"{asked} ({total:,}) leaves a part empty; expected a share between 0 and 1, {expected}")
     # The seed itself drew the experts' documents: a second draw by it would not be independent of the first.
     rng = np.random.default_rng([seed, 1])
-    return np.sort(rng.permutation(sorted(answers.label))[:count])
+    return np.sort(rng.permutation(sorted(answers.shares))[:count])
 
 
 def check_unused(reserve: Iterable[str], targets: Path, trained_on: str | None) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redct.calibration import cross_fit, divide_prior, fit_temperature, mean_distribution, reliability, scale
-from redct.confidence import log_floored, margins
-from redct.experts import choose
+from redct.confidence import log_floored, margins, normalise
+from redct.experts import Pool, choose
 
 HEAD = "set | N | answers | prior | accuracy | T | T unweighted | ECE, answers | ECE, others | log loss, others"
 
@@ -37,8 +37,9 @@ def measure(
     logprobs: npt.NDArray[np.float64], said: npt.NDArray[np.int64], gold: npt.NDArray[np.int64], prior: str, seed: int
 ) -> tuple[float, ...]:
     """Returns T, T without weights, and before and after: ECE on answers, ECE and log loss on other documents."""
-    n, k = logprobs.shape
-    choice = choose("margin_randomised", said, margins(logprobs), k, round(n / 10), seed)
+    n = len(logprobs)
+    pool = Pool(said, normalise(logprobs), margins(logprobs))
+    choice = choose("margin_randomised", pool, round(n / 10), seed)
     before = logprobs
     if prior == "batch":
         logprobs = divide_prior(logprobs, mean_distribution(logprobs))

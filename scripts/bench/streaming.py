@@ -30,7 +30,7 @@ from redct.documents import Document
 from redct.hub.labeler import DocumentBatches, Labeler, Share
 from redct.hub.store import LabelRow
 from redct.task import Columns, Task
-from redct.training import LabeledTextDataModule
+from redct.training.corpus import LabeledCorpus
 
 LABELS = ["against", "for", "neutral"]
 WORDS = ["bus", "tea", "rain", "fair", "school", "council", "river", "ice", "plan", "vote", "price", "pond", "train"]
@@ -116,7 +116,7 @@ def drawn(document: Document, logprobs: np.ndarray) -> LabelRow:
 def label(corpus: Path, folder: Path) -> None:
     """Labels the corpus, or what is missing, in this process, and prints what it took as JSON."""
     task = Task(LABELS, Columns(gold="stance", id="id"))
-    study = LabeledTextDataModule(task, str(corpus), folder=folder)
+    study = LabeledCorpus(task, str(corpus), folder=folder)
     before = time.perf_counter()
     documents = study.documents_to_label()
     screen_s = time.perf_counter() - before

@@ -3,26 +3,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import tiny_tokenizer
 
 LABELS = ["against", "for", "neutral"]
 WORDS = {"against": "bad awful stop never", "for": "good great yes please", "neutral": "when where bus monday"}
-
-
-@pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random BERT and a tokenizer."""
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification
-
-    folder = tmp_path_factory.mktemp("tiny_encoder")
-    tokenizer = tiny_tokenizer()
-    torch.manual_seed(0)
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = BertConfig(vocab_size=len(tokenizer), pad_token_id=0, max_position_embeddings=256, **size)
-    BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def write_corpus(path: Path, n: int, start: int = 0, labels: bool = True) -> Path:

@@ -80,7 +80,7 @@ def test_a_temperature_from_answers_of_a_randomised_choice(study, capfd) -> None
     with Ledger(RUN / "experts.sqlite") as ledger:
         assert len(ledger.rounds()) == 1
     lines = said(capfd, *FIT, *sure, "--data.experts", "{budget: 60, strategy: margin}")
-    assert any("the choice of documents was deterministic (data.experts.strategy: margin)" in line for line in lines)
+    assert any("the choice of documents was deterministic" in line for line in lines)
     lines = said(capfd, *FIT, *sure)
     assert any(
         "18 answers of a randomised choice to documents with an LLM label, expected at least 50" in line

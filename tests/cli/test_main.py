@@ -6,6 +6,7 @@ import yaml
 
 from redct import __version__
 from redct.cli.main import COMMANDS, main
+from redct.experts import STRATEGIES
 from redct.task import load_task
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,6 +35,15 @@ def test_every_command_stands_in_the_readme_and_has_help(command, capsys) -> Non
         main([command, "--help"])
     assert stop.value.code == 0
     assert "--" in capsys.readouterr().out
+
+
+def test_sampling_says_which_strategy_to_use_and_why(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["sample", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Use margin_randomised, the default" in out
+    assert "the same answers give valid estimates" in out
+    assert all(f"{name} (" in out for name in STRATEGIES)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "tasks").glob("*.yaml")), ids=lambda p: p.stem)

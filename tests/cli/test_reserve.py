@@ -20,7 +20,7 @@ from redct.experts import Experts, Ledger
 from redct.files import sha256
 from redct.hub.store import read_labels
 from redct.task import load_task
-from redct.training.datamodule import LabeledTextDataModule
+from redct.training.corpus import LabeledCorpus
 from redct.training.reserve import check_unused
 
 RUN = Path("runs/study")
@@ -87,8 +87,8 @@ def test_a_checkpoint_says_what_it_was_trained_with(study, capfd) -> None:
     assert state()["targets"] == sha256(RUN / "targets.parquet")
 
 
-def data(**options) -> LabeledTextDataModule:
-    return LabeledTextDataModule(load_task("task.yaml"), "train.jsonl", "test.jsonl", folder=RUN, seed=1, **options)
+def data(**options) -> LabeledCorpus:
+    return LabeledCorpus(load_task("task.yaml"), "train.jsonl", "test.jsonl", folder=RUN, seed=1, **options)
 
 
 def test_files_are_reserved_without_what_stands_elsewhere(study, capfd) -> None:

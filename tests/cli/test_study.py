@@ -159,7 +159,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(study, capfd, tmp_path) -> None
     Path("study.yaml").write_text(Path("study.yaml").read_text().replace("surprise: 1\n", ""))
     assert "trainer: No supported gpu" in refused(capfd, "predict", "--trainer.accelerator", "gpu")
     strategy = refused(capfd, "predict", "--data.experts.strategy", "guess")
-    assert "'margin_randomised', 'margin', 'random'" in strategy
+    assert "margin_randomised, margin, random" in strategy
     assert "NoneType" not in strategy
     assert not RUN.exists()
 

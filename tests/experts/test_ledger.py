@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from redct.errors import InputError
+from redct.errors import InputError, RedctError
 from redct.experts import Answer, Choice, Ledger, Round
 from redct.experts.ledger import Asked, OutdatedError
 
@@ -210,6 +210,17 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Ledger(path)
     with pytest.raises(InputError, match="expected a ledger"):
         Ledger(tmp_path)
+
+
+def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        add(ledger, asked="experts")
+        ledger.record(Answer("doc-1", "ann", label="a"))
+        (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
+        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own "database or disk is full"
+        with pytest.raises(RedctError, match=r"l\.sqlite: cannot be written, and nothing was: .* full"):
+            ledger.record_all([Answer("doc-4", "ann", "flag", note="x" * 50_000)])
+        assert [answer.document for answer in ledger.answers()] == ["doc-1"]
 
 
 KILLED = """

@@ -5,134 +5,62 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from redct.errors import InputError
-from redct.experts import strategies
-from redct.experts.strategies import Choice, allocate, budget_count, choose
+from redct.experts import RANDOMISED, STRATEGIES, Pool, choose, needs
+from redct.experts.draws import allocate
 
-NAMES = ["margin", "margin_randomised", "random"]
+NAMES = sorted(STRATEGIES)
 # Class sizes, empty ones included; the last is the class of documents without a label.
 class_sizes = st.lists(st.one_of(st.just(0), st.integers(0, 40)), min_size=3, max_size=6)
 
 
-def corpus(sizes: list[int], seed: int, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def corpus(sizes: list[int], seed: int, ties: bool = False) -> Pool:
     rng = np.random.default_rng(seed)
-    label = rng.permutation(np.repeat([*range(len(sizes) - 1), -1], sizes))
-    margin = rng.integers(0, 3, len(label)).astype(float) if ties else rng.exponential(2.0, len(label))
-    return label, np.where(label < 0, np.nan, margin)
+    k = len(sizes) - 1
+    label = rng.permutation(np.repeat([*range(k), -1], sizes)).astype(np.int64)
+    n = len(label)
+    probs, edge = (np.full((n, k), 1 / k) if ties else rng.dirichlet(np.full(k, 0.5), n) for _ in range(2))
+    margin = rng.integers(0, 3, n).astype(float) if ties else rng.exponential(2.0, n)
+    embeddings = np.ones((n, 3)) if ties else rng.normal(0, 1, (n, 3))
+    probs[label < 0], margin[label < 0] = np.nan, np.nan
+    return Pool(label, probs, margin, edge, embeddings)
 
 
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(0, 150))
-def test_allocation_equals_handing_out_one_by_one(counts: list[int], n: int) -> None:
-    """In turns, each class that has documents left gives one; only the last, incomplete turn may differ."""
-    turns = [0] * len(counts)
-    left = min(n, sum(counts))
-    while left >= sum(c > t for c, t in zip(counts, turns, strict=True)) > 0:
-        turns = [min(t + 1, c) for c, t in zip(counts, turns, strict=True)]
-        left = min(n, sum(counts)) - sum(turns)
-    given_out = allocate(counts, n)
-    extra = given_out - turns
-    assert given_out.sum() == min(n, sum(counts))
-    assert set(extra) <= {0, 1}
-    assert (given_out <= counts).all()
-
-
-def test_allocation_on_paper() -> None:
-    assert allocate([100, 100, 100], 30).tolist() == [10, 10, 10]
-    assert allocate([100, 2, 100], 30).tolist() == [14, 2, 14]
-    assert allocate([50, 0, 100], 5).tolist() == [2, 0, 3]
-    assert allocate([3, 2], 9).tolist() == [3, 2]
-    assert allocate([0, 0], 4).tolist() == [0, 0]
-
-
-@settings(deadline=None)
-@given(class_sizes, st.integers(0, 200), st.integers(0, 10**6), st.booleans())
-def test_margin_picks_the_lowest_margins_of_each_class(sizes: list[int], n: int, seed: int, ties: bool) -> None:
-    label, margin = corpus(sizes, seed, ties)
-    n_labels = len(sizes) - 1
-    choice = strategies.margin(label, margin, n_labels, n, seed)
-    assert len(set(choice.chosen.tolist())) == len(choice.chosen) == min(n, len(label))
-    for k, share in zip([*range(n_labels), -1], allocate(sizes, n), strict=True):
-        picked = choice.chosen[label[choice.chosen] == k]
-        assert len(picked) == share
-        if k >= 0:
-            assert sorted(margin[picked]) == sorted(margin[label == k])[:share]
-    np.testing.assert_array_equal(np.flatnonzero(choice.inclusion), np.sort(choice.chosen))
-    assert set(choice.inclusion) <= {0.0, 1.0}
-
-
-def test_margin_breaks_ties_by_seed_and_not_by_file_order() -> None:
-    label, margin = np.zeros(200, dtype=int), np.ones(200)
-    first, again, other = (strategies.margin(label, margin, 2, 20, seed).chosen for seed in (1, 1, 2))
-    assert first.tolist() == again.tolist()
-    assert set(first) != set(other)
-    assert set(first) != set(range(20))
-    assert first.tolist() != sorted(first)
-
-
-def test_nan_margin_is_the_most_uncertain_of_its_class() -> None:
-    margin = np.array([0.0, 0.1, np.nan, 0.2])
-    assert strategies.margin(np.zeros(4, dtype=int), margin, 2, 1, 0).chosen.tolist() == [2]
-
-
-@settings(deadline=None)
-@given(class_sizes, st.integers(0, 200), st.integers(0, 10**6), st.sampled_from([0.01, 0.2, 1.0]))
-def test_randomised_probabilities_are_positive_and_sum_to_the_count(
-    sizes: list[int], n: int, seed: int, floor: float
+@pytest.mark.parametrize("name", NAMES)
+@settings(deadline=None, max_examples=25)
+@given(class_sizes, st.integers(0, 200), st.integers(0, 10**6), st.booleans(), st.sampled_from([0.01, 0.2, 1.0]))
+def test_every_strategy_chooses_exactly_n_distinct_documents(
+    name: str, sizes: list[int], n: int, seed: int, ties: bool, floor: float
 ) -> None:
-    label, margin = corpus(sizes, seed)
-    margin[::5] = np.where(np.isnan(margin[::5]), np.nan, np.inf)
-    margin[1::5] *= 1000
-    n = min(n, len(label))
-    choice = strategies.margin_randomised(label, margin, len(sizes) - 1, n, seed, floor)
+    pool = corpus(sizes, seed, ties)
+    choice, again = (choose(name, pool, n, seed, floor) for _ in range(2))
+    n = min(n, len(pool))
+    assert choice.chosen.dtype == np.int64
     assert len(set(choice.chosen.tolist())) == len(choice.chosen) == n
+    assert choice.chosen.tolist() == again.chosen.tolist()
+    assert choice.inclusion.tolist() == again.inclusion.tolist()
     assert choice.inclusion.sum() == pytest.approx(n)
-    assert (choice.inclusion <= 1).all()
-    if n > 0:
+    assert choice.strata().shape == choice.inclusion.shape == (len(pool),)
+    for stratum in np.unique(choice.strata()):
+        inside = choice.strata() == stratum
+        assert choice.inclusion[inside].sum() == pytest.approx(inside[choice.chosen].sum())
+    if n and name in RANDOMISED:
         assert (choice.inclusion > 0).all()
-    assert np.isin(np.flatnonzero(choice.inclusion == 1), choice.chosen).all()
-    if n >= sum(s > 0 for s in sizes):
-        for k, share in zip([*range(len(sizes) - 1), -1], allocate(sizes, n), strict=True):
-            assert (label[choice.chosen] == k).sum() == share
-            assert choice.inclusion[label == k].sum() == pytest.approx(share)
+        assert (choice.inclusion <= 1).all()
+    if name not in RANDOMISED:
+        np.testing.assert_array_equal(np.flatnonzero(choice.inclusion), np.sort(choice.chosen))
+    if n == len(pool):
+        np.testing.assert_allclose(choice.inclusion, 1)
 
 
-def test_randomised_probabilities_follow_the_formula_where_none_reaches_one() -> None:
-    margin = np.array([0.0, 1.0, 2.0, np.inf, 3.0, 0.5, 0.2, 1.5, 0.1, 0.3])
-    u = np.exp(-margin)
-    expected = 2 * (0.8 * u / u.sum() + 0.2 / 10)
-    choice = strategies.margin_randomised(np.zeros(10, dtype=int), margin, 2, 2, 0)
-    np.testing.assert_allclose(choice.inclusion, expected)
-
-
-def test_excess_over_one_goes_to_the_others_in_proportion() -> None:
-    margin = np.array([0.0, 9.0, 9.0, 10.0, 10.0, 11.0])
-    u = np.exp(-margin)
-    size = 0.8 * u / u.sum() + 0.2 / 6
-    choice = strategies.margin_randomised(np.zeros(6, dtype=int), margin, 2, 3, 0)
-    np.testing.assert_allclose(choice.inclusion, [1.0, *(2 * size[1:] / size[1:].sum())])
-
-
-def test_margins_too_large_for_exp_still_count() -> None:
-    label = np.zeros(4, dtype=int)
-    near, far = (
-        strategies.margin_randomised(label, np.array([0.0, 1.0, 2.0, 3.0]) + shift, 2, 1, 0).inclusion
-        for shift in (0, 5000)
-    )
-    np.testing.assert_allclose(near, far)
-    np.testing.assert_allclose(strategies.margin_randomised(label, np.full(4, np.inf), 2, 1, 0).inclusion, 0.25)
-
-
-@pytest.fixture(scope="module")
-def draws() -> tuple[np.ndarray, np.ndarray, list[Choice]]:
-    label, margin = corpus([30, 12, 0, 3, 5], seed=3)
-    return label, margin, [strategies.margin_randomised(label, margin, 4, 17, seed) for seed in range(6000)]
-
-
-def test_inclusion_frequencies_are_the_stated_probabilities(
-    draws: tuple[np.ndarray, np.ndarray, list[Choice]],
-) -> None:
-    _, _, choices = draws
+@pytest.mark.parametrize("name", sorted(RANDOMISED))
+def test_inclusion_frequencies_are_the_stated_probabilities(name: str) -> None:
+    pool = corpus([30, 12, 0, 3, 5], seed=3)
+    groups = 4.0 * np.eye(5)[np.arange(50) % 5] + 0.01 * np.arange(50)[:, None]  # the same for every seed
+    pool = Pool(pool.label, pool.probs, pool.margin, pool.edge_probs, groups)
+    choices = [choose(name, pool, 20, seed) for seed in range(600 if "diversity" in name else 3000)]
+    assert all(np.allclose(choice.inclusion, choices[0].inclusion) for choice in choices)
     pi = choices[0].inclusion
-    hits = np.bincount(np.concatenate([c.chosen for c in choices]), minlength=len(pi))
+    hits = np.bincount(np.concatenate([c.chosen for c in choices]), minlength=50)
     uncertain = pi < 1
     assert (hits[~uncertain] == len(choices)).all()
     assert uncertain.sum() >= 40
@@ -142,99 +70,197 @@ def test_inclusion_frequencies_are_the_stated_probabilities(
     assert (z**2).sum() < chi2.ppf(0.9999, uncertain.sum())
 
 
-def test_horvitz_thompson_share_is_unbiased(draws: tuple[np.ndarray, np.ndarray, list[Choice]]) -> None:
-    _, margin, choices = draws
-    # An outcome that goes with the margin: the unweighted share among the chosen is far off.
-    outcome = (np.nan_to_num(margin) < 1.0).astype(float)
-    weighted = [float((outcome[c.chosen] / c.inclusion[c.chosen]).sum() / len(margin)) for c in choices]
-    plain = [outcome[c.chosen].mean() for c in choices]
-    standard_error = np.std(weighted) / np.sqrt(len(weighted))
-    assert abs(np.mean(weighted) - outcome.mean()) < 4 * standard_error
-    assert np.mean(plain) - outcome.mean() > 20 * standard_error
+@pytest.mark.parametrize("name", sorted(RANDOMISED))
+def test_weighted_answers_show_the_corpus(name: str) -> None:
+    """An outcome that goes with the margin: given the clusters, too, the weighted share is unbiased."""
+    pool = corpus([60, 25, 5, 10], seed=4)
+    outcome = (np.nan_to_num(pool.margin) < 1.0).astype(float)
+    choices = [choose(name, pool, 20, seed) for seed in range(400)]
+    weighted = [float((outcome[c.chosen] / c.inclusion[c.chosen]).sum() / len(pool)) for c in choices]
+    assert abs(np.mean(weighted) - outcome.mean()) < 4 * np.std(weighted) / 20
+    if "margin" in name:
+        assert np.mean([outcome[c.chosen].mean() for c in choices]) - outcome.mean() > 0.05
 
 
-def test_asking_order_says_nothing_about_the_class(
-    draws: tuple[np.ndarray, np.ndarray, list[Choice]],
-) -> None:
-    label, _, choices = draws
-    first = np.mean([label[c.chosen[0]] == 0 for c in choices])
-    assert abs(first - np.mean([(label[c.chosen] == 0).mean() for c in choices])) < 0.03
+@pytest.mark.parametrize("name", NAMES)
+def test_the_asking_order_is_random(name: str) -> None:
+    """Neither the file's order nor that of the strata, scores or parts of a mix."""
+    pool = corpus([40, 30, 20, 10], seed=1)
+    orders = [choose(name, pool, 30, seed).chosen for seed in range(60)]
+    for fact in (np.arange(100), pool.label, np.nan_to_num(pool.margin)):
+        correlations = [np.corrcoef(np.arange(30), fact[order])[0, 1] for order in orders]
+        assert abs(np.mean(correlations)) < 4 / np.sqrt(29 * 60)
 
 
-def noisy_labels(seed: int, n: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@settings(deadline=None)
+@given(class_sizes, st.integers(0, 200), st.integers(0, 10**6), st.booleans())
+def test_margin_picks_the_lowest_margins_of_each_class(sizes: list[int], n: int, seed: int, ties: bool) -> None:
+    pool = corpus(sizes, seed, ties)
+    choice = choose("margin", pool, n, seed)
+    for k, share in zip([*range(pool.n_labels), -1], allocate(sizes, n), strict=True):
+        picked = choice.chosen[pool.label[choice.chosen] == k]
+        assert len(picked) == share
+        if k >= 0:
+            assert sorted(pool.margin[picked]) == sorted(pool.margin[pool.label == k])[:share]
+
+
+@pytest.mark.parametrize("name", ["margin_randomised", "random_stratified"])
+def test_classes_give_alike(name: str) -> None:
+    pool = corpus([40, 30, 3, 0, 9], seed=0)
+    chosen = pool.label[choose(name, pool, 25, 0).chosen]
+    assert [(chosen == k).sum() for k in (0, 1, 2, 3, -1)] == allocate([40, 30, 3, 0, 9], 25).tolist()
+    stratified = choose("random_stratified", pool, 25, 0).inclusion
+    np.testing.assert_allclose(stratified[pool.label == -1], (chosen == -1).sum() / 9)
+
+
+def test_random_draws_all_alike() -> None:
+    pool = corpus([30, 5, 5], seed=0)
+    assert (choose("random", pool, 10, 0).inclusion == 0.25).all()
+    assert (choose("random", pool, 10, 0).strata() == 0).all()
+
+
+def test_fewer_documents_than_classes_leave_no_class_out() -> None:
+    choice = choose("margin_randomised", corpus([20, 15, 7, 2], seed=1), 2, 0)
+    assert (choice.inclusion > 0).all()
+    assert choice.inclusion.sum() == pytest.approx(2)
+    assert (choice.strata() == 0).all()
+
+
+PROBS = np.array([[0.5, 0.3, 0.2], [0.5, 0.5, 0.0], [0.34, 0.33, 0.33], [0.98, 0.01, 0.01], [np.nan] * 3])
+EDGE = np.array([[0.5, 0.3, 0.2], [0.45, 0.55, 0.0], [0.33, 0.33, 0.34], [0.01, 0.01, 0.98], [0.2, 0.2, 0.6]])
+FIVE = Pool(np.array([0, 0, 0, 0, -1]), PROBS, np.array([0.51, 0.0, 0.03, 4.6, np.nan]), EDGE)
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("least_confidence", [4, 2, {0, 1}, 3]),
+        ("entropy", [4, 2, 0, 1, 3]),
+        ("disagreement", [4, 3, 1, 2, 0]),
+    ],
+)
+def test_scores_rank_documents(name: str, order: list) -> None:
+    ranks = [position for place in order for position in (place if isinstance(place, set) else {place})]
+    for n in (1, 2, 4):
+        assert set(choose(name, FIVE, n, 0).chosen) == set(ranks[:n])
+    pi = choose(f"{name}_randomised", FIVE, 2, 0).inclusion
+    assert (np.diff(pi[ranks]) <= 1e-12).all()
+    assert pi[ranks[0]] > pi[ranks[-1]]
+
+
+def test_diversity_takes_one_of_each_group_and_its_middle() -> None:
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(8), [200, 40, 40, 5, 5, 5, 3, 2])
+    noise = rng.normal(0, 1, (300, 20))
+    pool = corpus([300, 0, 0], seed=0)
+    pool = Pool(pool.label, pool.probs, pool.margin, embeddings=30 * np.eye(20)[which] + noise)
+    chosen = choose("diversity", pool, 8, 1).chosen
+    assert sorted(which[chosen]) == list(range(8))
+    assert (noise[chosen] ** 2).mean() < 0.8 * (noise**2).mean()
+
+
+def test_uncertainty_diversity_takes_uncertain_documents_of_each_group() -> None:
+    which = np.arange(300) % 3
+    pool = corpus([300, 0, 0], seed=0)
+    pool = Pool(pool.label, pool.probs, pool.margin, embeddings=np.eye(3)[which] * 5 + 0.01 * pool.margin[:, None])
+    choice = choose("uncertainty_diversity", pool, 9, 0)
+    lowest = [set(np.argsort(np.where(which == k, pool.margin, np.inf))[:3]) for k in range(3)]
+    assert set(choice.chosen) == set().union(*lowest)
+    randomised = [choose("uncertainty_diversity_randomised", pool, 9, seed).chosen for seed in range(40)]
+    assert all(np.bincount(which[chosen]).tolist() == [3, 3, 3] for chosen in randomised)
+    assert np.mean([pool.margin[chosen].mean() for chosen in randomised]) < 0.8 * pool.margin.mean()
+
+
+def test_mixed_gives_each_strategy_its_share_of_what_is_left() -> None:
+    pool = corpus([100, 0, 0], seed=2)
+    choice = choose("mixed", pool, 25, 0, mix={"margin": 0.6, "disagreement": 0.4})
+    lowest = np.argsort(pool.margin)[:15]
+    assert set(lowest) <= set(choice.chosen)
+    left = np.setdiff1d(np.arange(100), lowest)
+    assert set(choice.chosen) - set(lowest) == {
+        left[i] for i in choose("disagreement", pool.rows(left), 10, 0).chosen.tolist()
+    }
+    # A part of a mix: half margin, half random by default.
+    assert set(np.argsort(pool.margin)[:10]) <= set(choose("mixed", pool, 20, 0).chosen)
+
+
+def test_mixed_randomised_has_the_mean_of_the_probabilities() -> None:
+    pool = corpus([60, 30, 10], seed=2)
+    mix = {"margin_randomised": 0.5, "entropy_randomised": 0.2, "random_stratified": 0.3}
+    expected = sum(share * choose(name, pool, 20, 0).inclusion for name, share in mix.items())
+    choice = choose("mixed_randomised", pool, 20, 0, mix=mix)
+    np.testing.assert_allclose(choice.inclusion, expected)
+    assert (choice.strata() == 0).all()
+
+
+def test_strategies_say_what_they_need() -> None:
+    assert needs("margin") == needs("mixed") == needs("mixed_randomised") == frozenset()
+    assert needs("disagreement_randomised") == {"edge_probs"}
+    assert needs("diversity") == {"embeddings"}
+    assert needs("mixed", {"diversity": 0.5, "disagreement": 0.5}) == {"edge_probs", "embeddings"}
+    bare = Pool(FIVE.label, FIVE.probs, FIVE.margin)
+    for name in NAMES:
+        assert STRATEGIES[name].help
+        if needs(name):
+            with pytest.raises(ValueError, match=f"the pool has no {next(iter(needs(name)))}"):
+                choose(name, bare, 2, 0)
+        else:
+            assert len(choose(name, bare, 2, 0).chosen) == 2
+
+
+def test_every_score_and_strata_has_a_randomised_form() -> None:
+    for name, strategy in STRATEGIES.items():
+        if not strategy.randomised and name != "diversity":
+            partner = STRATEGIES[f"{name}_randomised"]
+            assert partner.randomised
+            assert (partner.score, partner.strata, partner.needs) == (strategy.score, strategy.strata, strategy.needs)
+
+
+def noisy_labels(seed: int, n: int, k: int) -> tuple[np.ndarray, Pool]:
     """Gold labels, and an LLM whose scores are the truth plus noise."""
     rng = np.random.default_rng(seed)
     gold = rng.choice(k, n, p=np.arange(1, k + 1) / np.arange(1, k + 1).sum())
     scores = 1.5 * np.eye(k)[gold] + rng.normal(0, 1, (n, k))
     top = np.sort(scores, axis=1)
-    return gold, scores.argmax(axis=1), top[:, -1] - top[:, -2]
+    probs = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    edge = np.eye(k)[gold] * 0.6 + 0.4 / k
+    return gold, Pool(scores.argmax(axis=1), probs, top[:, -1] - top[:, -2], edge)
 
 
-@pytest.mark.parametrize("strategy", ["margin", "margin_randomised"])
-def test_chosen_documents_hold_more_errors_than_the_corpus(strategy: str) -> None:
+@pytest.mark.parametrize("name", [n for n in NAMES if "random_" not in n and n != "random" and "diversity" not in n])
+def test_chosen_documents_hold_more_errors_than_the_corpus(name: str) -> None:
     excess = []
     for seed in range(20):
-        gold, label, margin = noisy_labels(seed, 3000, 4)
-        wrong = gold != label
-        excess.append(wrong[choose(strategy, label, margin, 4, 300, seed).chosen].mean() - wrong.mean())
+        gold, pool = noisy_labels(seed, 3000, 4)
+        wrong = gold != pool.label
+        excess.append(wrong[choose(name, pool, 300, seed).chosen].mean() - wrong.mean())
     assert np.mean(excess) > 6 * np.std(excess) / np.sqrt(len(excess))
-    assert np.mean(excess) > 0.04
-
-
-def test_random_draws_exactly_n_with_equal_probability() -> None:
-    choice = strategies.random(40, 10, 0)
-    assert len(set(choice.chosen.tolist())) == 10
-    assert (choice.inclusion == 0.25).all()
-    counts = np.bincount(np.concatenate([strategies.random(40, 10, s).chosen for s in range(4000)]), minlength=40)
-    assert np.abs(counts - 1000).max() < 4.5 * np.sqrt(4000 * 0.25 * 0.75)
-    assert strategies.random(0, 5, 0).chosen.tolist() == []
-
-
-@pytest.mark.parametrize("strategy", NAMES)
-def test_every_strategy_is_repeatable_and_takes_no_more_than_there_is(strategy: str) -> None:
-    label, margin = corpus([20, 0, 7, 2], seed=1)
-    one, two = (choose(strategy, label, margin, 3, 11, 5) for _ in range(2))
-    assert one.chosen.dtype == np.int64
-    np.testing.assert_array_equal(one.chosen, two.chosen)
-    np.testing.assert_array_equal(one.inclusion, two.inclusion)
-    everything = choose(strategy, label, margin, 3, 1000, 5)
-    assert sorted(everything.chosen) == list(range(29))
-    assert (everything.inclusion == 1).all()
-    nothing = choose(strategy, label, margin, 3, 0, 5)
-    assert len(nothing.chosen) == 0
-    assert (nothing.inclusion == 0).all()
-    assert len(choose(strategy, [], [], 3, 4, 5).chosen) == 0
-
-
-def test_fewer_documents_than_classes_leave_no_class_out() -> None:
-    label, margin = corpus([20, 15, 7, 2], seed=1)
-    choice = strategies.margin_randomised(label, margin, 3, 2, 0)
-    assert len(choice.chosen) == 2
-    assert (choice.inclusion > 0).all()
-    assert choice.inclusion.sum() == pytest.approx(2)
+    assert np.mean(excess) > 0.02
 
 
 @pytest.mark.parametrize(
-    ("budget", "n", "expected"),
-    [(0.1, 2814, 281), (0.1, 600, 60), (0, 10, 0), (0.0, 10, 0), (1, 10, 1), (10, 10, 10), (25.0, 30, 25)],
+    ("strategy", "mix", "message"),
+    [
+        ("guess", None, r"data\.experts\.strategy: found 'guess', expected one of margin_randomised, margin, random"),
+        ("mixed", {"guess": 1.0}, r"data\.experts\.mix: found 'guess', expected for mixed margin_randomised, margin"),
+        ("mixed", {"mixed": 1.0}, "found 'mixed', expected"),
+        ("mixed_randomised", {"margin": 1.0}, "found 'margin', expected for mixed_randomised margin_randomised, "),
+        ("mixed", {"margin": 0.5, "random": 0.6}, "expected shares above 0 that sum to 1"),
+        ("mixed", {"margin": 1.5, "random": -0.5}, "expected shares above 0 that sum to 1"),
+        ("mixed", {"margin": 1.0, "random": 0.0}, "expected shares above 0 that sum to 1"),
+        ("mixed", {"margin": float("nan")}, "expected shares above 0 that sum to 1"),
+        ("mixed", {}, "expected shares above 0 that sum to 1"),
+    ],
 )
-def test_budget(budget: float, n: int, expected: int) -> None:
-    assert budget_count(budget, n) == expected
+def test_senseless_strategies_are_refused(strategy: str, mix: dict[str, float] | None, message: str) -> None:
+    for call in (lambda: choose(strategy, FIVE, 2, 0, mix=mix), lambda: needs(strategy, mix)):
+        with pytest.raises(InputError, match=message):
+            call()
 
 
-@pytest.mark.parametrize("budget", [-1, -0.1, 1.0, 2.5, 11, float("nan"), float("inf"), True])
-def test_senseless_budgets_are_refused(budget: float) -> None:
-    with pytest.raises(InputError, match=r"experts\.budget: found"):
-        budget_count(budget, 10)
-
-
-def test_senseless_arguments_are_refused() -> None:
-    with pytest.raises(InputError, match="'entropy', expected one of margin, margin_randomised, random"):
-        choose("entropy", [0], [0.0], 2, 1, 0)
-    with pytest.raises(InputError, match="floor: found 0"):
-        strategies.margin_randomised([0], [0.0], 2, 1, 0, floor=0)
+def test_senseless_numbers_are_refused() -> None:
+    for floor in (0, 0.001, 1.1, float("nan")):
+        with pytest.raises(InputError, match=r"data\.experts\.floor: found"):
+            choose("margin_randomised", FIVE, 2, 0, floor)
     with pytest.raises(InputError, match="n: found -1"):
-        strategies.margin([0], [0.0], 2, -1, 0)
-    for label, margin in (([0, 1], [0.0]), ([2], [0.0]), ([-2], [0.0]), ([0], [-1.0])):
-        with pytest.raises(ValueError, match="expected"):
-            strategies.margin(label, margin, 2, 1, 0)
+        choose("margin", FIVE, -1, 0)

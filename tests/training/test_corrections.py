@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
+from training.answered import answered
 
 from redct.calibration import fit_temperature
 from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.store import LabelTable
-from redct.training.corrections import Answers, Calibration, correct, notes
+from redct.training.answers import Answers
+from redct.training.corrections import Calibration, correct, notes
 
 N = 200
 DOCUMENTS = [Document(f"d{n}", "text", {"target": "tea" if n % 2 else "coffee"}, None) for n in range(N)]
@@ -25,10 +27,11 @@ def table() -> LabelTable:
     return LabelTable(["a", "b", "c"], [d.id for d in DOCUMENTS], label, *arrays)
 
 
-def answers(n: int, strategy: str = "margin_randomised") -> Answers:
+def answers(n: int, why: str | None = None) -> Answers:
     rng = np.random.default_rng(1)
     at = rng.permutation(N)[:n].tolist()
-    return Answers({i: int(rng.integers(3)) for i in at}, {i: float(rng.uniform(0.1, 1)) for i in at}, strategy)
+    label = {i: int(rng.integers(3)) for i in at}
+    return answered(label, {i: float(1 / rng.uniform(0.1, 1)) for i in at}, 3, why=why)
 
 
 def plain(table: LabelTable) -> tuple[np.ndarray, ...]:
@@ -38,7 +41,7 @@ def plain(table: LabelTable) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize(
     ("given", "kind", "options", "reason"),
     [
-        (answers(90, "margin"), "soft", Calibration(), "no temperature was fitted: the choice of documents was determ"),
+        (answers(90, "it was foggy"), "soft", Calibration(), "no temperature was fitted: it was foggy"),
         (Answers(), "soft", Calibration(), "no temperature was fitted: no experts were asked"),
         (
             answers(40),
@@ -63,11 +66,11 @@ def test_nothing_is_corrected_without_reason(table, given, kind, options, reason
 
 
 def test_a_temperature_weighs_answers_and_leaves_labels(table) -> None:
-    given = answers(90, "random")
-    at = [n for n in given.label if table.label[n] >= 0]
+    given = answers(90)
+    at = [n for n in given.shares if table.label[n] >= 0]
     corrected, record = correct(table, DOCUMENTS, "soft", Calibration(), given, 0)
-    weight = [1 / given.inclusion[n] for n in at]
-    expected = fit_temperature(table.logprobs[at], [given.label[n] for n in at], weight)
+    weight = [given.weight[n] for n in at]
+    expected = fit_temperature(table.logprobs[at], [int(given.shares[n].argmax()) for n in at], weight)
     assert record["temperature"]["value"] == expected
     found = record["reliability"]
     assert found["answers"] == len(at) < 90
@@ -85,7 +88,8 @@ def test_a_temperature_weighs_answers_and_leaves_labels(table) -> None:
 @pytest.mark.parametrize(("offset", "bound", "value"), [(0, "smallest", 0.01), (1, "largest", 100)])
 def test_a_temperature_at_a_bound_is_said(table, offset, bound, value) -> None:
     known = np.flatnonzero(table.label >= 0)[:60].tolist()
-    given = Answers({n: int(table.label[n] + offset) % 3 for n in known}, dict.fromkeys(known, 0.5), "random")
+    label = {n: int(table.label[n] + offset) % 3 for n in known}
+    given = answered(label, dict.fromkeys(known, 2.0), 3)
     _, record = correct(table, DOCUMENTS, "soft", Calibration(), given, 0)
     assert record["temperature"]["value"] == value
     assert f"the {bound} allowed" in notes(record)[0]
@@ -113,8 +117,8 @@ def test_the_temperature_is_fitted_after_the_prior_is_divided_out(table) -> None
     both, record = correct(table, DOCUMENTS, "soft", Calibration("batch"), given, 0)
     steps = record["reliability"]
     assert [*steps] == ["answers", "llm", "prior", "temperature"]
-    at = [n for n in given.label if table.label[n] >= 0]
-    weight, right = [1 / given.inclusion[n] for n in at], [given.label[n] for n in at]
+    at = [n for n in given.shares if table.label[n] >= 0]
+    weight, right = [given.weight[n] for n in at], [int(given.shares[n].argmax()) for n in at]
     losses = [-log_softmax(t.logprobs[at], axis=1)[np.arange(len(at)), right] for t in (table, without)]
     expected = [np.average(loss, weights=weight) for loss in losses]
     assert [steps["llm"]["log_loss"], steps["prior"]["log_loss"]] == pytest.approx(expected, rel=1e-5)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logsumexp
+from training.answered import one_hot
 
 from redct.errors import InputError
 from redct.hub.store import LabelTable
@@ -39,7 +40,7 @@ def other_label(table: LabelTable, row: int) -> int:
 @pytest.mark.parametrize("kind", ["hard", "soft", "expit"])
 def test_provenance_and_labels(table: LabelTable, kind: TargetKind) -> None:
     wrong = other_label(table, 3)
-    targets = build_targets(table, {3: wrong, 2: 1}, kind)
+    targets = build_targets(table, one_hot({3: wrong, 2: 1}, 3), kind)
     assert targets.keep.tolist() == [0, 1, 2, 3, 4, 5]
     assert targets.source == ["llm", "llm", "expert", "expert", "llm", "llm"]
     expected = table.label[:6].copy()
@@ -53,24 +54,50 @@ def test_provenance_and_labels(table: LabelTable, kind: TargetKind) -> None:
 
 
 def test_hard_targets_are_one_hot(table: LabelTable) -> None:
-    targets = build_targets(table, {2: 1}, "hard")
+    targets = build_targets(table, one_hot({2: 1}, 3), "hard")
     np.testing.assert_array_equal(targets.probs, np.eye(3)[targets.label])
 
 
 def test_soft_targets_are_distributions(table: LabelTable) -> None:
-    targets = build_targets(table, {2: 1}, "soft", expert_eps=0.02)
+    targets = build_targets(table, one_hot({2: 1}, 3), "soft", expert_eps=0.02)
     np.testing.assert_array_equal(targets.probs[0], table.probs[0])
     np.testing.assert_allclose(targets.probs[2], [0.01, 0.98, 0.01], rtol=1e-6)
     np.testing.assert_allclose(targets.probs.sum(axis=1), 1, rtol=1e-6)
 
 
+def test_votes_are_shares_in_soft_targets_and_a_majority_in_hard_ones(table: LabelTable) -> None:
+    """By hand: two say c and one says a; each vote is a row of its own, and the target their mean."""
+    votes = {0: np.array([1, 0, 2]) / 3}
+    soft = build_targets(table, votes, "soft", expert_eps=0.02)
+    rows = np.array([[0.98, 0.01, 0.01], [0.01, 0.01, 0.98], [0.01, 0.01, 0.98]])
+    np.testing.assert_allclose(soft.probs[0], rows.mean(axis=0), rtol=1e-6)
+    assert build_targets(table, votes, "hard").probs[0].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(build_targets(table, votes, "expit").probs[0], [0.0001, 0.0001, 0.9998], rtol=1e-6)
+    assert soft.label[0] == 2
+
+
+def test_of_tied_labels_the_one_that_the_llm_thinks_likelier_counts(table: LabelTable) -> None:
+    tied = {0: [0.5, 0.5, 0.0], 2: [0.0, 0.5, 0.5]}  # document 2 has no LLM label
+    likelier = int(table.probs[0, :2].argmax())
+    assert build_targets(table, tied, "soft").label.tolist()[:3] == [likelier, table.label[1], 1]
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft", "expit"])
+def test_what_experts_left_out_gets_no_target(table: LabelTable, kind: TargetKind) -> None:
+    targets = build_targets(table, one_hot({3: 1}, 3), kind, left_out=[0, 2, 4])
+    assert targets.keep.tolist() == [1, 3, 5]
+    assert targets.source == ["llm", "expert", "llm"]
+
+
 def test_default_expert_row_is_that_of_red_ct_for_three_labels(table: LabelTable) -> None:
     for kind in ("soft", "expit"):
-        np.testing.assert_allclose(build_targets(table, {0: 2}, kind).probs[0], [0.0001, 0.0001, 0.9998], rtol=1e-6)
+        np.testing.assert_allclose(
+            build_targets(table, one_hot({0: 2}, 3), kind).probs[0], [0.0001, 0.0001, 0.9998], rtol=1e-6
+        )
 
 
 def test_expit_targets_are_those_of_red_ct(table: LabelTable) -> None:
-    targets = build_targets(table, {0: 2}, "expit", expert_eps=0.5)
+    targets = build_targets(table, one_hot({0: 2}, 3), "expit", expert_eps=0.5)
     np.testing.assert_allclose(targets.probs[1], expit(table.logprobs[1]), rtol=1e-6)
     np.testing.assert_allclose(targets.probs[5 - 1], [0.5, 0.0, 0.0], atol=1e-7)
     np.testing.assert_allclose(targets.probs[0], [0.0001, 0.0001, 0.9998], rtol=1e-6)
@@ -82,7 +109,8 @@ def test_senseless_options_are_refused(table: LabelTable) -> None:
     for eps in (-0.1, 1.0):
         with pytest.raises(InputError, match="expert_eps"):
             build_targets(table, {}, "soft", expert_eps=eps)
-    for answers in ({7: 0}, {-1: 0}, {0: 3}, {0: -1}):
+    right = [1.0, 0.0, 0.0]
+    for answers in ({7: right}, {-1: right}, {0: [1.0, 0.0]}, {0: [0.5, 0.0, 0.0]}):
         with pytest.raises(ValueError, match="answers: found"):
             build_targets(table, answers, "hard")
 

@@ -1,26 +1,29 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import chisquare
+from training.answered import answered
 
 from redct.errors import InputError
-from redct.experts import choose
+from redct.experts import Pool, choose
 from redct.files import sha256
 from redct.splits import read_splits
 from redct.task import Columns, Task
-from redct.training.corrections import Answers
+from redct.training.answers import Answers
 from redct.training.parts import Part, write_targets
 from redct.training.reserve import check_unused, draw_reserve
 
 
 def answers(n_documents: int, n: int, seed: int, strategy: str = "random") -> Answers:
     """Answers to documents that were chosen as a study of this seed chooses them."""
-    choice = choose(strategy, np.zeros(n_documents, dtype=int), np.ones(n_documents), 2, n, seed)
+    pool = Pool(np.zeros(n_documents, dtype=int), np.full((n_documents, 2), 0.5), np.ones(n_documents))
+    choice = choose(strategy, pool, n, seed)
     chosen = choice.chosen.tolist()
-    return Answers({i: i % 2 for i in chosen}, {i: float(choice.inclusion[i]) for i in chosen}, strategy)
+    return answered({i: i % 2 for i in chosen}, {i: 1 / float(choice.inclusion[i]) for i in chosen}, 2, strategy)
 
 
 def test_the_reserve_is_a_uniform_draw_from_the_corpus() -> None:
@@ -40,8 +43,8 @@ def test_the_reserve_is_the_same_every_time() -> None:
     given = answers(100, 40, 3)
     drawn = draw_reserve(given, 0.3, 3)
     assert len(drawn) == 12
-    assert set(drawn) <= set(given.label)
-    shuffled = Answers(dict(reversed(given.label.items())), given.inclusion, "random")
+    assert set(drawn) <= set(given.shares)
+    shuffled = replace(given, shares=dict(reversed(given.shares.items())))
     assert draw_reserve(shuffled, 0.3, 3).tolist() == drawn.tolist()
     assert draw_reserve(given, 0.3, 4).tolist() != drawn.tolist()
 
@@ -64,6 +67,7 @@ def test_the_reserve_is_the_same_every_time() -> None:
             0.3,
             "chosen by margin; expected data.experts.strategy random, or files with gold",
         ),
+        (replace(answers(90, 40, 0), unanswered=3), 0.3, "3 of the chosen documents have no answer yet; expected"),
         (answers(90, 40, 0), 0.01, r"0.01 of the experts' answers \(40\) leaves a part empty"),
         (answers(90, 40, 0), 0.0, "leaves a part empty"),
         (answers(90, 40, 0), 1.0, "1 of the experts' answers .* expected a share between 0 and 1"),
@@ -76,9 +80,11 @@ def test_what_is_not_a_uniform_draw_is_refused(given: Answers, share: float, mes
 
 
 def test_answers_keep_their_documents() -> None:
-    given = Answers({7: 1, 2: 0, 5: 2}, {7: 0.5, 2: 0.25, 5: 1.0}, "random")
-    left = given.rows([0, 2, 3, 7])
-    assert left == Answers({3: 1, 1: 0}, {3: 0.5, 1: 0.25}, "random")
+    given = answered({7: 1, 2: 0, 5: 2}, {7: 0.5, 2: 0.25, 5: 1.0}, 3)
+    left = replace(given, left_out={1: "skipped", 3: "flagged"}).rows([0, 2, 3, 7])
+    assert {n: shares.tolist() for n, shares in left.shares.items()} == {3: [0, 1, 0], 1: [1, 0, 0]}
+    assert (left.weight, left.left_out) == ({3: 0.5, 1: 0.25}, {2: "flagged"})
+    assert left.annotators == {3: ["ann"], 1: ["ann"]}
 
 
 def part(*ids: str) -> Part:
@@ -90,7 +96,7 @@ def part(*ids: str) -> Part:
 def test_what_served_is_noticed(tmp_path: Path) -> None:
     targets = tmp_path / "targets.parquet"
     parts = {"train": part("a", "b"), "validation": part("c"), "reserve": part("d", "e")}
-    write_targets(targets, parts, ["x", "y"])
+    write_targets(targets, parts, ["x", "y"], {}, {})
     trained = sha256(targets)
     check_unused(["d", "e", "elsewhere"], targets, trained)
     with pytest.raises(

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from redct.errors import InputError
+from redct.errors import InputError, RedctError
 from redct.experts.ledger import Answer, OutdatedError
 from redct.experts.page.desk import Desk, Suggestion, View
 from redct.experts.page.guard import HEADERS, Guard, Session
@@ -68,7 +68,8 @@ class App:
             Route("/{where}/answer", self._answer, methods=["POST"]),
             Route("/static/{name}", self._send_static),
         ]
-        handlers: Any = {HTTPException: self._refuse, sqlite3.Error: self._report_unwritten}
+        unwritten = dict.fromkeys((sqlite3.Error, RedctError), self._report_unwritten)
+        handlers: Any = {HTTPException: self._refuse, **unwritten}
         self._routes: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -233,8 +234,8 @@ class App:
         return _json({"error": error.detail}, error.status_code, error.headers)
 
     async def _report_unwritten(self, request: Request, error: Exception) -> Response:
-        LOG.error("the ledger: %s", error)  # SQLite's message, such as of a full disk; it quotes no values
-        return _json({"error": f"the ledger could not be used: {error}"}, 503)
+        LOG.error("the ledger: %s", error)  # such as of a full disk; the message quotes no values
+        return _json({"error": f"The ledger could not be used: {error}."}, 503)
 
 
 _OPEN_AGAIN: Final = "Open the address that redct annotate printed where it was started."

@@ -194,7 +194,10 @@ def test_the_gold_column_is_neither_seen_nor_asked(tmp_path: Path) -> None:
 def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     with Ledger(tmp_path / "empty.sqlite") as ledger, pytest.raises(InputError, match="run `redct sample`"):
         desk(ledger)
-    with Ledger(choose(tmp_path / "l.sqlite", ["lost"])) as ledger, pytest.raises(InputError, match="no document 'lost'"):
+    with (
+        Ledger(choose(tmp_path / "l.sqlite", ["lost"])) as ledger,
+        pytest.raises(InputError, match="no document 'lost'"),
+    ):
         desk(ledger)
 
 

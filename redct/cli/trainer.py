@@ -1,13 +1,19 @@
-"""`redct export`: the flags of the command, as a method of the study's trainer, and what it tells at its end."""
+"""The study's trainer: commands that know a whole study are its methods, and their flags its arguments."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Literal
 
 import lightning as L
+import numpy as np
+import numpy.typing as npt
+from lightning.pytorch.accelerators import CPUAccelerator
 
+from redct.cli.sample import choose_round
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
+from redct.training.out_of_fold import out_of_fold
 
 SWITCHES = {
     "per_class": "promise max_error for the documents of each predicted label",
@@ -16,7 +22,59 @@ SWITCHES = {
 
 
 class StudyTrainer(L.Trainer):
-    """Lightning's trainer, which can export too: its methods are the commands that know a whole study."""
+    """Lightning's trainer, which can choose documents and export too."""
+
+    def sample(
+        self,
+        model: EdgeClassifier,
+        datamodule: LabeledTextDataModule,
+        round: int | None = None,
+        folds: int = 2,
+    ) -> None:
+        """Choose the documents that experts are to label, and say what more answers would bring.
+
+        Args:
+            model: The study's classifier, whose options train the students of `disagreement`.
+            datamodule: The study's documents.
+            round: Which round; the next one continues and asks nobody twice. 1 by default.
+            folds: Students that `disagreement` trains, each on the documents of the others.
+        """
+        corpus, known = datamodule.corpus, signature(EdgeClassifier).parameters
+        options = {name: value for name, value in model.hparams.items() if name in known}
+        options["optimizer"] = model.optimizer
+
+        def edge_probs() -> npt.NDArray[np.float64]:
+            return out_of_fold(
+                corpus.splits().train.documents,
+                corpus.targets_so_far(),
+                options,
+                self._student_trainer,
+                datamodule.length(),
+                datamodule.batch_size,
+                datamodule.cache,
+                folds,
+                corpus.seed,
+            )
+
+        choose_round(datamodule, round, edge_probs)
+
+    def _student_trainer(self) -> L.Trainer:
+        """Returns a trainer that trains as this one does, on one device, and keeps nothing."""
+        return L.Trainer(
+            accelerator="cpu" if isinstance(self.accelerator, CPUAccelerator) else "auto",
+            devices=1,
+            max_epochs=self.max_epochs,
+            max_steps=self.max_steps,
+            precision=self.precision,
+            gradient_clip_val=self.gradient_clip_val,
+            gradient_clip_algorithm=self.gradient_clip_algorithm,
+            accumulate_grad_batches=self.accumulate_grad_batches,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            enable_progress_bar=self.progress_bar_callback is not None,
+        )
 
     def export(
         self,
@@ -58,7 +116,7 @@ class StudyTrainer(L.Trainer):
         assert ckpt_path is not None
         checkpoint = Path(ckpt_path)
         trained = EdgeClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-        folder = Path(to) if to else datamodule.folder / ("edge" if format == "bundle" else "huggingface")
+        folder = Path(to) if to else datamodule.corpus.folder / ("edge" if format == "bundle" else "huggingface")
         if format == "huggingface":
             export_huggingface(trained, datamodule, checkpoint, folder, license)
             print(f"for transformers and model hubs: {folder}")

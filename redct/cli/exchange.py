@@ -1,0 +1,58 @@
+"""`redct exchange`: the experts' documents and answers as files of other tools, and back. Needs no torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from redct.cli.studyfile import chosen_documents, read_study
+from redct.errors import InputError
+from redct.experts import Ledger
+from redct.experts.exchange import FORMS, UnmatchedError, form_of, take, write
+from redct.training.corpus import LabeledCorpus
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs the command."""
+    what = "Writes the documents chosen for experts and all answers to a file, or reads answers from one."
+    corpus, given = read_study(args, what, _options)
+    if (given.to is None) == (given.take is None):
+        raise InputError("redct exchange: expected either --to FILE, to write, or --take FILE, to read")
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
+        if given.to is not None:
+            _write(corpus, ledger, given.to, given.form, given.suggestions)
+        else:
+            _take(corpus, ledger, given.take, given.form, given.annotator, given.partial)
+
+
+def _options(parser: ArgumentParser) -> None:
+    parser.add_argument("--to", type=str | None, help="the file to write, such as queue.xlsx")
+    parser.add_argument("--take", type=str | None, help="the file to read answers from")
+    parser.add_argument("--form", type=str | None, help=f"{', '.join(FORMS)}; by default the name says it")
+    parser.add_argument("--suggestions", action="store_true", help="write the LLM's labels too; they anchor annotators")
+    parser.add_argument("--annotator", type=str | None, help="who answered, where the file does not say")
+    parser.add_argument("--partial", action="store_true", help="take what can be matched although other rows cannot")
+
+
+def _write(corpus: LabeledCorpus, ledger: Ledger, name: str, form: str | None, suggestions: bool) -> None:
+    documents, answers = chosen_documents(corpus, ledger), ledger.answers()
+    rounds = {document: each.number for each in ledger.rounds_for_people() for document in each.ids}
+    said = {}
+    if suggestions:
+        table = corpus.own_labels()
+        said = {i: table.labels[k] for i, k in zip(table.ids, table.label, strict=True) if k >= 0}
+    write(Path(name), form_of(name, form), documents.values(), answers, corpus.task, rounds, said)
+    print(f"{name}: {len(documents):,} documents, {len(answers):,} answers")
+
+
+def _take(
+    corpus: LabeledCorpus, ledger: Ledger, name: str, form: str | None, annotator: str | None, partial: bool
+) -> None:
+    try:
+        taken = take(ledger, name, form_of(name, form), corpus.task, annotator, partial)
+    except UnmatchedError as error:
+        for problem in error.problems:
+            print(problem)
+        raise
+    for line in taken.lines():
+        print(line)

@@ -1,0 +1,52 @@
+"""What another 100 answers are expected to bring, from the answers so far. Needs no torch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from redct.documents import Document
+from redct.experts import Ledger, majority, mean, waves_of, weigh
+from redct.experts.forecast import learning_curve, notes, prevalence_forecast, text_features
+from redct.hub.store import LabelTable
+from redct.training.answers import Answers, answers_of_people
+
+Floats = npt.NDArray[np.float64]
+
+
+def outlook(ledger: Ledger, documents: Sequence[Document], table: LabelTable, seed: int) -> list[str]:
+    """Returns lines for the user; see `redct.experts.forecast`.
+
+    Args:
+        ledger: The study's ledger.
+        documents: The N documents of the corpus.
+        table: What the LLM said about them.
+        seed: Of everything random in the forecast.
+    """
+    answers = answers_of_people(ledger, table.ids, table.labels)
+    at = np.array(sorted(answers.shares), dtype=np.int64)
+    if not len(at):
+        return ["what more answers would bring can be said after the first ones"]
+    label = [majority(answers.shares[n], table.probs[n]) for n in at]
+    weight = None if answers.why else [answers.weight.get(n, 0.0) for n in at.tolist()]
+
+    def features(rows: npt.NDArray[np.int64]) -> object:
+        chosen = [documents[n] for n in rows]
+        return text_features([f"{document.text}\n{document.context_text()}" for document in chosen])
+
+    curve = learning_curve(features, table.probs, at, label, weight, seed)
+    return notes(len(at), curve, table.labels, _prevalence(ledger, answers, table))
+
+
+def _prevalence(ledger: Ledger, answers: Answers, table: LabelTable) -> tuple[Floats, Floats] | None:
+    """Returns the half-widths of the label shares, now and then; None where there is no valid estimate."""
+    n = len(table.ids)
+    answered, shares = np.zeros(n, dtype=np.bool_), np.zeros((n, len(table.labels)))
+    for position, votes in answers.shares.items():
+        answered[position], shares[position] = True, votes
+    waves = waves_of(ledger, ledger.rounds_for_people(), table.ids)
+    weights = weigh(waves, answered)
+    if weights.weight is None:
+        return None
+    error = mean(weights, waves, answered, shares).standard_error
+    return prevalence_forecast(error, int(answered.sum()), n)

@@ -1,0 +1,215 @@
+"""From a choice through people's answers into training, by the commands."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from cli.commands import refused, run
+from cli.conftest import LABELS, write_corpus
+
+from redct.cli.studyfile import read_study
+from redct.experts import Answer, Ledger
+
+RUN = Path("runs/study")
+LEDGER = RUN / "experts.sqlite"
+BY_PEOPLE = ("--data.experts.answers", "ledger")
+
+
+def gold(document: str) -> str:
+    return LABELS[int(document.removeprefix("d")) % 3]
+
+
+def rounds() -> list:
+    with Ledger(LEDGER) as ledger:
+        return ledger.rounds()
+
+
+def answer(*answers: Answer) -> None:
+    with Ledger(LEDGER) as ledger:
+        ledger.record_all(answers)
+
+
+def targets() -> pd.DataFrame:
+    return pq.read_table(RUN / "targets.parquet").to_pandas().set_index("id")
+
+
+@pytest.fixture
+def labeled(study, capfd) -> Path:
+    assert run("predict") == 0
+    capfd.readouterr()
+    return study
+
+
+def test_rounds_ask_nobody_twice_and_the_same_round_is_made_once(labeled, capfd) -> None:
+    for number, budget in ((None, 20), (None, 20), (2, 0.3), (2, 0.3), (3, 43)):
+        more = () if number is None else ("--round", str(number))
+        assert run("sample", "--data.experts.budget", str(budget), *more) == 0
+    first, second, third = rounds()
+    assert [len(each.ids) for each in (first, second, third)] == [20, 27, 43]
+    assert {*first.ids, *second.ids, *third.ids} == {f"d{i}" for i in range(90)}
+    assert {each.asked for each in (first, second, third)} == {"experts"}
+    out = capfd.readouterr().out
+    assert "redct annotate --config study.yaml" in out
+
+    said = refused(capfd, "sample", "--data.experts.budget", "21")
+    assert "round 1 was chosen with budget 20" in said
+    assert "--round 4" in said
+    assert "expected 1 to 4" in refused(capfd, "sample", "--round", "5")
+    assert "all 90 documents of the corpus were chosen before" in refused(capfd, "sample", "--round", "4")
+    assert len(rounds()) == 3
+
+
+def test_what_people_answer_overrides_the_llm(labeled, capfd) -> None:
+    assert run("sample", "--data.experts.budget", "40") == 0
+    (chosen,) = rounds()
+    single, disputed, skipped, flagged, tied, resolved, undone = chosen.ids[:7]
+    wrong = {document: LABELS[(LABELS.index(gold(document)) + 1) % 3] for document in chosen.ids}
+    answer(
+        Answer(single, "anna", label=wrong[single], duration_seconds=4.0),
+        *(Answer(disputed, name, label=gold(disputed)) for name in ("anna", "ben")),
+        Answer(disputed, "cleo", label=wrong[disputed]),
+        Answer(skipped, "anna", "skip"),
+        Answer(flagged, "anna", label="for"),
+        Answer(flagged, "ben", "flag", note="two posts in one"),
+        Answer(tied, "anna", label=gold(tied)),
+        Answer(tied, "ben", label=wrong[tied]),
+        Answer(resolved, "anna", label=gold(resolved)),
+        Answer(resolved, "ben", label=gold(resolved)),
+        Answer(resolved, "cleo", "resolution", wrong[resolved]),
+        Answer(undone, "anna", label=wrong[undone]),
+        Answer(undone, "anna", "undo"),
+        *(Answer(document, "anna", label=gold(document)) for document in chosen.ids[7:30]),
+    )
+    assert run("fit", *BY_PEOPLE, "--data.expert_eps", "0.03") == 0
+    out = capfd.readouterr().out
+    assert "experts' answers: 27 documents (anna 27, ben 3, cleo 1; 2 by votes; 1 by resolution)" in out
+    assert "left out after experts saw them: 1 flagged, 1 skipped" in out
+    assert "11 chosen documents have no answer yet" in out
+    rows = targets()
+    assert (rows[rows.part != "left out"].source == "expert").sum() == 27
+    on = np.array([0.97, 0.015, 0.015])
+    places = {label: k for k, label in enumerate(LABELS)}
+    np.testing.assert_allclose(np.sort(rows.target[single])[::-1], on, atol=1e-6)
+    assert rows.label[single] == wrong[single]
+    assert (list(rows.annotators[single]), rows.decided[single]) == (["anna"], "answer")
+    shares = np.full(3, 0.015)
+    shares[places[gold(disputed)]], shares[places[wrong[disputed]]] = (0.97 * 2 + 0.015) / 3, (0.97 + 0.015 * 2) / 3
+    np.testing.assert_allclose(rows.target[disputed], shares, atol=1e-6)
+    assert (list(rows.annotators[disputed]), rows.decided[disputed]) == (["anna", "ben", "cleo"], "votes")
+    assert rows.target[tied].max() == pytest.approx((0.97 + 0.015) / 2)
+    assert (rows.label[resolved], rows.decided[resolved]) == (wrong[resolved], "resolution")
+    assert rows.source[undone] == "llm"
+    assert rows.loc[[skipped, flagged], ["part", "source"]].to_numpy().tolist() == [
+        ["left out", "skipped"],
+        ["left out", "flagged"],
+    ]
+
+    capfd.readouterr()
+    assert run("fit", *BY_PEOPLE, "--data.targets", "hard") == 0
+    assert "left out after experts saw them: 1 flagged, 1 skipped, 1 tied" in capfd.readouterr().out
+    rows = targets()
+    assert rows.target[disputed].tolist() == np.eye(3)[places[gold(disputed)]].tolist()
+    assert rows.source[tied] == "tied"
+
+
+def test_answers_of_a_file(labeled, capfd) -> None:
+    Path("answers.csv").write_text("id,label,annotator\nd1,against,anna\nd2,for,ben\nd2,for,anna\n")
+    file = ("--data.experts.answers", "answers.csv")
+    assert run("fit", *file) == 0
+    assert "experts' answers: 2 documents (anna 2, ben 1; 1 by votes)" in capfd.readouterr().out
+    assert "nothing says how the documents of" in capfd.readouterr().out or True
+    assert targets().loc[["d1", "d2"], "label"].tolist() == ["against", "for"]
+    Path("answers.csv").write_text("id,label,annotator\nd1,against,anna\nd999,for,ben\nd2,fro,ben\n")
+    said = refused(capfd, "fit", *file)
+    assert "answers.csv" in said
+    assert "d999" in said
+
+
+def test_without_answers_nothing_is_trained(labeled, capfd) -> None:
+    for command in ("fit", "annotate", "agreement"):
+        said = refused(capfd, command, *BY_PEOPLE)
+        assert "experts.sqlite: no such ledger; choose documents for experts with `redct sample`" in said
+    assert not LEDGER.exists()
+    assert run("sample") == 0
+    said = refused(capfd, "fit", *BY_PEOPLE)
+    assert "nobody has answered yet; answer the chosen documents with `redct annotate`" in said
+
+
+def test_an_answer_of_another_codebook_is_refused(labeled, capfd) -> None:
+    assert run("sample") == 0
+    answer(Answer(rounds()[0].ids[0], "anna", label="undecided"))
+    assert "was labeled 'undecided', expected one of against, for, neutral" in refused(capfd, "fit", *BY_PEOPLE)
+
+
+def test_a_reserve_of_peoples_answers_needs_all_of_them(labeled, capfd) -> None:
+    drawn = ("--data.experts", "{budget: 60, strategy: random, answers: ledger}")
+    assert run("sample", *drawn) == 0
+    ids = rounds()[0].ids
+    answer(*(Answer(document, "anna", label=gold(document)) for document in ids[:59]))
+    options = (*drawn, "--data.reserve", "0.25", "--trainer.max_epochs", "1")
+    assert "1 of the chosen documents have no answer yet" in refused(capfd, "fit", *options)
+    answer(Answer(ids[59], "anna", label=gold(ids[59])))
+    assert run("fit", *options) == 0
+    assert (targets().part == "reserve").sum() == 15
+
+
+def test_the_next_step(labeled, capfd) -> None:
+    def next_step() -> str:
+        capfd.readouterr()
+        assert run("status", *BY_PEOPLE) == 0
+        return capfd.readouterr().out.splitlines()[-1]
+
+    shared = "--config study.yaml --data.experts.answers ledger"
+    assert next_step() == f"next: redct sample {shared}"
+    assert run("sample", *BY_PEOPLE) == 0
+    assert next_step() == f"next: redct annotate {shared}"
+    answer(*(Answer(document, "anna", label=gold(document)) for document in rounds()[0].ids))
+    assert next_step() == f"next: redct fit {shared}"
+    assert run("fit", *BY_PEOPLE, "--trainer.max_epochs", "1") == 0
+    assert next_step() == f"next: redct test {shared}"
+    assert run("test", *BY_PEOPLE) == 0
+    assert next_step() == f"next: redct export {shared}"
+    assert run("fit", *BY_PEOPLE, "--trainer.max_epochs", "1", "--model.learning_rate", "1e-4") == 0
+    assert next_step() == f"next: redct test {shared}"
+
+
+def test_agreement_of_annotators(labeled, capfd) -> None:
+    assert run("sample", "--data.experts.budget", "40") == 0
+    ids = rounds()[0].ids
+    answer(
+        *(Answer(document, "anna", label=gold(document)) for document in ids),
+        *(Answer(document, "ben", label=gold(document)) for document in ids[:39]),
+        Answer(ids[39], "ben", label=LABELS[(LABELS.index(gold(ids[39])) + 1) % 3]),
+    )
+    capfd.readouterr()
+    assert run("agreement") == 0
+    out = capfd.readouterr().out
+    assert "Krippendorff" in out
+    assert json.loads((RUN / "agreement.json").read_text())
+
+
+def test_what_the_edge_deferred_is_a_source_like_any_other(labeled, capfd) -> None:
+    """The first round could not choose what came later, so the second one alone stands for the corpus."""
+    drawn = ("--data.experts", "{budget: 20, strategy: random, answers: ledger}")
+    assert run("sample", *drawn) == 0
+    write_corpus(Path("deferred.jsonl"), 10, start=500)
+    both = ("--data.train", "[train.jsonl, deferred.jsonl]")
+    labels = ("--labeler.init_args.path", "[train.jsonl, test.jsonl, deferred.jsonl]")
+    shutil.rmtree(RUN / "labels")
+    assert run("predict", *both, *labels) == 0
+    assert run("sample", *drawn, *both, *labels, "--round", "2") == 0
+    first, second = rounds()
+    assert len({*first.ids, *second.ids}) == 40
+    answer(*(Answer(document, "anna", label=gold(document)) for document in (*first.ids, *second.ids)))
+    corpus, _ = read_study(["fit", "--config", "study.yaml", *drawn, *both, *labels], "")
+    ids = [document.id for document in corpus.splits().train]
+    found = corpus.asking.so_far(ids)
+    assert found.why is None
+    weight = {ids[n]: value for n, value in found.weight.items()}
+    assert [weight[document] for document in first.ids] == pytest.approx([1.0] * 20)
+    assert [weight[document] for document in second.ids] == pytest.approx([80 / 20] * 20)
+    assert sum(weight.values()) == pytest.approx(100)
