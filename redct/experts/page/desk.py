@@ -93,7 +93,7 @@ class Desk:
         self, ledger: Ledger, documents: Mapping[str, Document], labels: list[str], options: PageOptions
     ) -> None:
         self._ledger, self._labels, self._annotators = ledger, labels, options.annotators
-        self._rounds = ledger.rounds("experts") or ledger.rounds("gold")[-1:]
+        self._rounds = ledger.rounds_for_people()
         if not any(each.ids for each in self._rounds):
             raise InputError("no documents were chosen yet; run `redct sample`")
         self._documents = _pick(documents, self._rounds)
@@ -183,7 +183,7 @@ class Desk:
         latest = self._resolutions.get(found) if found is not None else None
         standing = latest if latest is not None and latest.label is not None else None
         view = self._view(self._cases, self._judges[name], found, standing, latest.number if latest else 0)
-        answers = sorted(self._standing.get(found, {}).values(), key=lambda a: a.annotator) if found else []
+        answers = sorted(self._standing.get(found, {}).values(), key=lambda a: a.annotator.casefold()) if found else []
         return replace(view, answers=answers, pace=None, left=None)
 
     def resolve(self, answer: Answer, seen: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from experts.page.serving import Client, Page, choose, made_up, served
 
-from redct.experts import Ledger
+from redct.experts import Answer, Ledger
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,32 @@ def test_two_tabs_make_one_answer(page: Page) -> None:
     assert [row for row in rows(page) if row[0] == "cleo"] == [("cleo", document, "label", "for")]
 
 
+def test_another_name_in_the_same_browser_takes_none_of_the_first_ones_answers(page: Page) -> None:
+    dora = Client(page).enter("dora")
+    view = dora.show()
+    assert dora.send("POST", "/enter", {"name": "emil"})[0] == 200  # in another tab, with the same cookie
+    status, found = dora.say(view, "label", label="for")
+    assert (status, "answers as emil now" in found["error"]) == (403, True)
+    assert not {"dora", "emil"} & {row[0] for row in rows(page)}
+
+
+def test_what_others_write_to_the_ledger_is_seen_at_once(page: Page) -> None:
+    finn = Client(page).enter("finn")
+    document = finn.show()["document"]["id"]
+    with Ledger(page.errors.with_suffix(".sqlite")) as ledger:
+        ledger.record(Answer(document, "finn", label="neutral", origin="answers.csv"))
+    assert finn.show()["document"]["id"] != document
+    assert finn.show(document)["document"]["answer"]["label"] == "neutral"
+
+
+def test_a_time_that_cannot_be_is_left_out(page: Page) -> None:
+    hal = Client(page).enter("hal")
+    for seconds in (-1, 1e9, "3", None, float("nan")):
+        assert hal.say(hal.show(), "skip", seconds=seconds)[0] == 200
+    view = hal.show()
+    assert (view["done"], view["pace"], view["left"]) == (5, None, None)
+
+
 def test_no_text_stands_in_the_log(page: Page, anna: Client) -> None:
     anna.send("POST", "/annotate/answer", {**ANSWER, "id": "Text number 5"})
     anna.send("GET", "/annotate/document?id=Text%20number%205&step=9")
@@ -190,6 +216,7 @@ def test_others_need_the_passphrase(tmp_path: Path) -> None:
     with served(ledger, documents, environment={"PHRASE": "correct horse"}, **options) as page:
         stranger = Client(page)
         assert stranger.send("GET", "/annotate/document")[0] == 401
+        assert "anna" not in stranger.send("GET", "/")[2]  # names are for those who are in
         assert stranger.send("POST", "/enter", {"name": "anna", "passphrase": "wrong horse"})[0] == 401
         assert stranger.send("POST", "/enter", {"name": "anna"})[0] == 401
         assert stranger.send("GET", "/", Host=f"evil.example:{page.port}")[0] == 403

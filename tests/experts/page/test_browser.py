@@ -200,6 +200,31 @@ def test_an_answer_outlives_a_server_that_is_away(browser: Any, tmp_path: Path) 
         assert said(page, "anna") == [("label", "for"), ("label", "against"), ("label", "neutral")]
 
 
+def test_time_counts_while_the_page_is_looked_at(browser: Any, tmp_path: Path) -> None:
+    documents = made_up(4)
+    ledger = choose(tmp_path / "experts.sqlite", list(documents))
+    with served(ledger, documents) as page:
+        anna = Seat(browser, page, "anna")
+        anna.tab.clock.install()
+        anna.tab.reload()
+        anna.wait()
+        hide = "h => {Object.defineProperty(document, 'hidden', {value: h, configurable: true});"
+        hide += "document.dispatchEvent(new Event('visibilitychange'))}"
+        anna.tab.clock.fast_forward(50_000)
+        anna.press("1")
+        anna.tab.clock.fast_forward(3_600_000)  # gone for an hour, with the page open
+        anna.press("1")
+        anna.tab.clock.fast_forward(10_000)
+        anna.tab.evaluate(hide, True)
+        anna.tab.clock.fast_forward(60_000)
+        anna.tab.evaluate(hide, False)
+        anna.tab.clock.fast_forward(20_000)
+        anna.press("1")
+        # The clock runs on between what it is told, so that a little may be added.
+        for answer, expected in zip(recorded(page), (50, 120, 30), strict=True):
+            assert expected <= answer.duration_seconds < expected + 5
+
+
 BIDI = "\u202eright to left\u2066 and \u2069 back"
 HOSTILE = {
     "script": "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>",
