@@ -31,6 +31,8 @@ class Answers:
         left_out: Why a document that experts saw serves nothing: flagged, skipped or tied.
         strategies: How the documents were chosen, round by round.
         unanswered: How many chosen documents nobody has looked at yet.
+        uneven: Why documents with an answer are no draw from the whole corpus, even where each round was a uniform one;
+            None where they are.
     """
 
     shares: dict[int, Floats] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Answers:
     left_out: dict[int, str] = field(default_factory=dict)
     strategies: tuple[str, ...] = ()
     unanswered: int = 0
+    uneven: str | None = None
 
     def rows(self, positions: npt.ArrayLike) -> "Answers":
         """Returns the answers to some of the documents, by their position among these."""
@@ -61,8 +64,18 @@ class Answers:
     def without_ties(self) -> "Answers":
         """Returns the answers without documents on which as many annotators say one label as another."""
         tied = {n: "tied" for n, shares in self.shares.items() if np.sum(shares == shares.max()) > 1}
-        shares = {n: each for n, each in self.shares.items() if n not in tied}
-        return replace(self, shares=shares, left_out=self.left_out | tied)
+
+        def kept(values: Mapping[int, Any]) -> dict[int, Any]:
+            return {n: value for n, value in values.items() if n not in tied}
+
+        return replace(
+            self,
+            shares=kept(self.shares),
+            weight=kept(self.weight),
+            annotators=kept(self.annotators),
+            decided=kept(self.decided),
+            left_out=self.left_out | tied,
+        )
 
     def notes(self) -> list[str]:
         """Returns lines for the user: who answered, and what is left out."""
@@ -71,8 +84,9 @@ class Answers:
         counts = Counter(name for names in self.annotators.values() for name in names)
         who = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
         decided = Counter(self.decided[n] for n in self.shares)
-        several = "".join(f"; {decided[how]:,} by {how}" for how in ("votes", "resolution") if decided[how])
-        lines = [f"experts' answers: {len(self.shares):,} documents ({who}{several})"]
+        several = [f"{decided[how]:,} by {how}" for how in ("votes", "resolution") if decided[how]]
+        shown = "; ".join([*([who] if who else []), *several])
+        lines = [f"experts' answers: {len(self.shares):,} documents" + (f" ({shown})" if shown else "")]
         if self.left_out:
             reasons = Counter(self.left_out.values())
             found = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
@@ -145,10 +159,18 @@ def _weighted(answers: Answers, ledger: Ledger, rounds: Sequence[Round], ids: Se
     weight = {} if found.weight is None else {n: float(found.weight[n]) for n in answers.shares if found.weight[n] > 0}
     chosen = {document for each in rounds for document in each.ids}
     seen = {ids[n] for n in (*answers.shares, *answers.left_out)}
+    elsewhere = sum(ids[n] not in chosen for n in answers.shares)
+    unequal = [number for number, share in enumerate(found.round_weight, 1) if share == 0]
+    uneven = None
+    if elsewhere:
+        uneven = f"{elsewhere:,} of their documents were not chosen in the rounds for people"
+    elif unequal:
+        uneven = f"round {unequal[0]} has no answers, or was no draw from the whole corpus"
     return replace(
         answers,
         weight=weight,
         why=found.why,
         strategies=tuple(each.strategy for each in rounds),
         unanswered=len(chosen & set(ids) - seen),
+        uneven=uneven,
     )

@@ -121,6 +121,7 @@ class LabeledCorpus:
             InputError: When labels are missing, or gold labels where they are needed.
         """
         documents, stored, answers = self._labeled()
+        self.answered_by = {documents[n].id: (names, answers.decided[n]) for n, names in answers.annotators.items()}
         reserve = {}
         if self.reserve is not None:
             reserve["reserve"], documents, answers = self._set_aside(documents, answers)
@@ -136,7 +137,13 @@ class LabeledCorpus:
         if not isinstance(self.validation, float | int):
             train, validation = part, self._gold_part(self.splits().validation.documents, "data.validation")
         else:
-            chosen, _ = choose_validation(targets.label, targets.source, self.validation, self.seed)
+            # Where some answers stand for the corpus, the others say nothing about it: they only train.
+            stand_alone = not answers.weight
+            source = [
+                who if who == "llm" or stand_alone or int(n) in answers.weight else "unweighted"
+                for n, who in zip(targets.keep, targets.source, strict=True)
+            ]
+            chosen, _ = choose_validation(targets.label, source, self.validation, self.seed)
             if not len(chosen):
                 raise InputError(
                     f"data.validation: a share of {self.validation} of {len(part.documents)} documents is none; "
@@ -148,7 +155,6 @@ class LabeledCorpus:
             train = part.rows(np.setdiff1d(np.arange(len(part.documents)), chosen))
         parts = {"train": train, "validation": validation, **reserve}
         self._describe(table, parts, answers)
-        self.answered_by = {documents[n].id: (names, answers.decided[n]) for n, names in answers.annotators.items()}
         self.unrepresentative = answers.why
         self.left_out = {documents[n].id: why for n, why in answers.left_out.items()}
         return parts
@@ -156,7 +162,7 @@ class LabeledCorpus:
     def targets_so_far(self) -> Part:
         """Returns all documents that have a target, by what the LLM and people said so far."""
         table = self.own_labels()
-        answers = self.asking.so_far(table.ids)
+        answers = self._usable(self.asking.so_far(table.ids))
         targets = build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
         return _part_of(self.splits().train.documents, targets)
 
@@ -226,7 +232,11 @@ class LabeledCorpus:
         stored = self._labels(documents)
         # Documents are chosen by what the LLM said itself, so that a correction leaves a recorded choice as it is.
         answers = self.asking.answers(documents, stored.aligned([document.id for document in documents]))
-        return documents, stored, answers if self.targets == "soft" else answers.without_ties()
+        return documents, stored, self._usable(answers)
+
+    def _usable(self, answers: Answers) -> Answers:
+        """Returns the answers that targets of the study's kind can be made of: a tie has no hard target."""
+        return answers if self.targets == "soft" else answers.without_ties()
 
     def _set_aside(self, documents: list[Document], answers: Answers) -> tuple[Part, list[Document], Answers]:
         """Returns the reserve, and the documents and answers that it leaves."""
