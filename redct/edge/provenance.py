@@ -72,10 +72,12 @@ def _labeler(store: LabelStore) -> dict[str, Any]:
 
 
 def _experts(data: LabeledTextDataModule) -> dict[str, Any] | None:
-    if data.corpus.experts is None or data.corpus.experts.budget == 0:
-        return None
+    """Who answered, how the documents of each round were chosen (as recorded, whatever the study says now)."""
     answers = sum(encoded.part.source.count("expert") for encoded in data.parts.values())
-    return {"strategy": data.corpus.experts.strategy, "budget": data.corpus.experts.budget, "answers": answers}
+    if data.corpus.experts is None or not answers:
+        return None
+    asked = Path(data.corpus.experts.answers).name  # of a file, nobody needs to know where it lay
+    return {"asked": asked, "strategies": [*data.corpus.strategies], "answers": answers}
 
 
 def _test(path: Path, checkpoint: str) -> dict[str, Any] | None:

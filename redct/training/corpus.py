@@ -86,6 +86,7 @@ class LabeledCorpus:
         self.notes: list[str] = []
         self.corrections: dict[str, Any] = {}
         self.unrepresentative: str | None = None  # why the experts' documents do not stand for the corpus
+        self.strategies: tuple[str, ...] = ()  # how the experts' documents were chosen, round by round
         self.answered_by: dict[str, tuple[list[str], str]] = {}  # annotators, and what decided, by document
         self.left_out: dict[str, str] = {}  # why a document that experts saw serves nothing
         self._splits: Splits | None = None
@@ -155,7 +156,7 @@ class LabeledCorpus:
             train = part.rows(np.setdiff1d(np.arange(len(part.documents)), chosen))
         parts = {"train": train, "validation": validation, **reserve}
         self._describe(table, parts, answers)
-        self.unrepresentative = answers.why
+        self.unrepresentative, self.strategies = answers.why, answers.strategies
         self.left_out = {documents[n].id: why for n, why in answers.left_out.items()}
         return parts
 
