@@ -24,7 +24,7 @@ from redct.edge.quantization import PRECISIONS, Inputs, Precision
 from redct.edge.runtime import Bundle, Classified, summarise
 from redct.edge.wheels import fetch_wheels, requirements
 from redct.errors import InputError
-from redct.files import whole
+from redct.files import sha256, whole
 from redct.training.classifier import EdgeClassifier, load_tokenizer
 from redct.training.datamodule import LabeledTextDataModule
 from redct.training.parts import Part
@@ -130,14 +130,15 @@ def export_bundle(
     """
     _check_replaceable(folder, "bundle.json")
     data.setup("validate")
-    reserve = _reserve(data, checkpoint) if options.max_error is not None else None  # refused before any work
+    trained_on = _check_targets(data, checkpoint)
+    reserve = _reserve(data, trained_on) if options.max_error is not None else None  # refused before any work
     train, validation = data.parts["train"].part, data.parts["validation"].part
     trained = _Checkpoint(model.float(), load_tokenizer(model.encoder), int(data.max_length or 0))
     judged, label = _for_parity(data, validation, train)
     say(f"labeling {len(judged):,} documents with the checkpoint")
     logits = trained.logits(judged)
     judging = logits[: len(validation.documents)]
-    temperature, calibration = choose_temperature(judging, validation, data.corpus.unrepresentative)
+    temperature, calibration = choose_temperature(judging, validation, data.corpus.provenance.unrepresentative)
     content = _content(data, trained.max_length) | {"temperature": temperature, "abstention": None}
     with whole(folder) as temporary:
         _write_surroundings(temporary, trained.tokenizer, options)
@@ -189,11 +190,22 @@ def _abstention(bundle: Bundle, reserve: Part, seen: Classified, options: Export
     )
 
 
-def _reserve(data: LabeledTextDataModule, checkpoint: Path) -> Part:
-    """Returns the documents to choose the threshold on, which have served nothing else."""
-    reserve = data.corpus.reserve_part()
+def _check_targets(data: LabeledTextDataModule, checkpoint: Path) -> str:
+    """Returns the hash of the targets that the checkpoint was trained with, which must be those that are there now.
+
+    Otherwise documents that served its training could validate it.
+    """
     state = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
     trained_on = state.get(type(data).__name__, {}).get("targets")
+    if trained_on != sha256(data.corpus.targets_path):
+        where = data.corpus.targets_path
+        raise InputError(f"{where}: found other targets than {checkpoint} was trained with; run `redct fit` again")
+    return str(trained_on)
+
+
+def _reserve(data: LabeledTextDataModule, trained_on: str) -> Part:
+    """Returns the documents to choose the threshold on, which have served nothing else."""
+    reserve = data.corpus.reserve_part()
     check_unused([document.id for document in reserve.documents], data.corpus.targets_path, trained_on)
     return reserve
 

@@ -72,11 +72,12 @@ def _labeler(store: LabelStore) -> dict[str, Any]:
 
 
 def _experts(data: LabeledTextDataModule) -> dict[str, Any] | None:
+    """Who answered, how the documents of each round were chosen (as recorded, whatever the study says now)."""
     answers = sum(encoded.part.source.count("expert") for encoded in data.parts.values())
     if data.corpus.experts is None or not answers:
         return None
-    answered_by = Path(data.corpus.experts.answers).name  # of a file, not where it lies
-    return {"answers": answers, "answered_by": answered_by, "strategies": [*data.corpus.strategies]}
+    asked = Path(data.corpus.experts.answers).name  # of a file, nobody needs to know where it lay
+    return {"asked": asked, "strategies": [*data.corpus.provenance.strategies], "answers": answers}
 
 
 def _test(path: Path, checkpoint: str) -> dict[str, Any] | None:

@@ -31,6 +31,8 @@ class Answers:
         left_out: Why a document that experts saw serves nothing: flagged, skipped or tied.
         strategies: How the documents were chosen, round by round.
         unanswered: How many chosen documents nobody has looked at yet.
+        uneven: Why documents with an answer are no draw from the whole corpus, even where each round was a uniform one;
+            None where they are.
     """
 
     shares: dict[int, Floats] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Answers:
     left_out: dict[int, str] = field(default_factory=dict)
     strategies: tuple[str, ...] = ()
     unanswered: int = 0
+    uneven: str | None = None
 
     def rows(self, positions: npt.ArrayLike) -> "Answers":
         """Returns the answers to some of the documents, by their position among these."""
@@ -148,10 +151,18 @@ def _weighted(answers: Answers, ledger: Ledger, rounds: Sequence[Round], ids: Se
     weight = {} if found.weight is None else {n: float(found.weight[n]) for n in answers.shares if found.weight[n] > 0}
     chosen = {document for each in rounds for document in each.ids}
     seen = {ids[n] for n in (*answers.shares, *answers.left_out)}
+    elsewhere = sum(ids[n] not in chosen for n in answers.shares)
+    unequal = [number for number, share in enumerate(found.round_weight, 1) if share == 0]
+    uneven = None
+    if elsewhere:
+        uneven = f"{elsewhere:,} of their documents were not chosen in the rounds for people"
+    elif unequal:
+        uneven = f"round {unequal[0]} has no answers, or was no draw from the whole corpus"
     return replace(
         answers,
         weight=weight,
         why=found.why,
         strategies=tuple(each.strategy for each in rounds),
         unanswered=len(chosen & set(ids) - seen),
+        uneven=uneven,
     )

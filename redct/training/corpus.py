@@ -22,7 +22,7 @@ from redct.training import corrections
 from redct.training.answers import Answers
 from redct.training.asking import Asking
 from redct.training.corrections import Calibration
-from redct.training.parts import Part, write_targets
+from redct.training.parts import Part, Provenance, read_targets, write_targets
 from redct.training.relabeling import Targets, build_targets, choose_validation
 from redct.training.reserve import draw_reserve
 
@@ -86,10 +86,7 @@ class LabeledCorpus:
         self.label_folders = own if labels is None else [labels] if isinstance(labels, str) else [*labels]
         self.notes: list[str] = []
         self.corrections: dict[str, Any] = {}
-        self.unrepresentative: str | None = None  # why the experts' documents do not stand for the corpus
-        self.strategies: tuple[str, ...] = ()  # how the experts' documents were chosen, round by round
-        self.answered_by: dict[str, tuple[list[str], str]] = {}  # annotators, and what decided, by document
-        self.left_out: dict[str, str] = {}  # why a document that experts saw serves nothing
+        self.provenance = Provenance()
         self._splits: Splits | None = None
 
     def splits(self) -> Splits:
@@ -145,28 +142,37 @@ class LabeledCorpus:
         return parts
 
     def _split(self, part: Part, weight: npt.NDArray[np.float32], share: float) -> tuple[Part, Part]:
-        """Returns what to train on, and a share to validate on, of documents that stand for some of the corpus."""
-        possible = np.flatnonzero(weight > 0)
-        source = [part.source[n] for n in possible]
-        drawn, _ = choose_validation(part.label[possible], source, share, self.seed)
-        if not len(drawn):
+        """Returns what to train on, and a share to validate on; what stands for nothing in the corpus only trains."""
+        source = [who if shown else "only trains" for who, shown in zip(part.source, weight > 0, strict=True)]
+        chosen, _ = choose_validation(part.label, source, share, self.seed)
+        if not len(chosen):
             raise InputError(
                 f"data.validation: a share of {share} of {len(part.documents)} documents is none; "
                 "expected a larger share or a file"
             )
-        chosen = possible[drawn]
         weighted = Part(part.documents, part.target, part.label, weight, part.source)
         return part.rows(np.setdiff1d(np.arange(len(part.documents)), chosen)), weighted.rows(chosen)
 
     def _note_provenance(self, documents: Sequence[Document], answers: Answers) -> None:
-        self.unrepresentative, self.strategies = answers.why, answers.strategies
-        self.answered_by = {documents[n].id: (names, answers.decided[n]) for n, names in answers.annotators.items()}
-        self.left_out = {documents[n].id: why for n, why in answers.left_out.items()}
+        by = {documents[n].id: (names, answers.decided[n]) for n, names in answers.annotators.items()}
+        left_out = {documents[n].id: why for n, why in answers.left_out.items()}
+        self.provenance = Provenance(by, left_out, answers.strategies, answers.why)
+
+    def written_parts(self) -> dict[str, Part]:
+        """Returns the parts as the last `fit` wrote them, whatever experts have answered since.
+
+        Raises:
+            InputError: When there was none, or it was of other documents or labels.
+        """
+        splits = self.splits()
+        documents = {d.id: d for corpus in (splits.train, splits.validation, splits.reserve) for d in corpus.documents}
+        parts, self.provenance = read_targets(self.targets_path, documents, self.task.labels)
+        return parts
 
     def targets_so_far(self) -> Part:
         """Returns all documents that have a target, by what the LLM and people said so far."""
         table = self.own_labels()
-        answers = self.asking.so_far(table.ids)
+        answers = self._usable(self.asking.so_far(table.ids))
         targets = build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
         return _part_of(self.splits().train.documents, targets)
 
@@ -236,7 +242,11 @@ class LabeledCorpus:
         stored = self._labels(documents)
         # Documents are chosen by what the LLM said itself, so that a correction leaves a recorded choice as it is.
         answers = self.asking.answers(documents, stored.aligned([document.id for document in documents]))
-        return documents, stored, answers if self.targets == "soft" else answers.without_ties()
+        return documents, stored, self._usable(answers)
+
+    def _usable(self, answers: Answers) -> Answers:
+        """Returns the answers that targets of the study's kind can be made of: a tie has no hard target."""
+        return answers if self.targets == "soft" else answers.without_ties()
 
     def _set_aside(self, documents: list[Document], answers: Answers) -> tuple[Part, list[Document], Answers]:
         """Returns the reserve, and the documents and answers that it leaves."""
@@ -267,7 +277,7 @@ class LabeledCorpus:
     def write_provenance(self, parts: Mapping[str, Part]) -> None:
         """Writes where each target comes from, and how the labels were combined and corrected."""
         write_json(self.folder / "calibration.json", {"targets": self.targets, **self.corrections})
-        write_targets(self.targets_path, parts, self.task.labels, self.answered_by, self.left_out)
+        write_targets(self.targets_path, parts, self.task.labels, self.provenance)
 
 
 def _weights(targets: Targets, answers: Answers) -> npt.NDArray[np.float32]:

@@ -57,15 +57,19 @@ class LabeledTextDataModule(L.LightningDataModule):
         """Chooses experts' documents, tokenises and caches, in one process; `setup` then finds all of it."""
         assert self.trainer is not None
         stage = self.trainer.state.fn.value if self.trainer.state.fn else "fit"
-        self.setup(stage)
         if stage == "fit":
-            self.corpus.write_provenance({name: encoded.part for name, encoded in self.parts.items()})
+            self.corpus.write_provenance(self.corpus.fit_parts())
+        self.setup(stage)
 
     def setup(self, stage: str) -> None:
-        """Joins documents and labels for a stage: fit, validate or test."""
+        """Joins documents and labels for a stage: test; or fit and validate, as the last fit's `prepare_data` wrote them.
+
+        Experts may answer meanwhile: no process sees other targets than another, and no document on which a checkpoint
+        was trained validates it.
+        """
         if self.trainer is not None and self.trainer.world_size > 1:
             self._check_sampler()
-        parts = {"test": self.corpus.test_part()} if stage == "test" else self.corpus.fit_parts()
+        parts = {"test": self.corpus.test_part()} if stage == "test" else self.corpus.written_parts()
         tokenizer, length = load_tokenizer(self.encoder), self.length()
         for name, part in parts.items():
             tokens = tokenise(tokenizer, part.documents, length, self.cache)
@@ -105,12 +109,12 @@ class LabeledTextDataModule(L.LightningDataModule):
         return {"max_length": self.max_length, "targets": targets}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuses to go on with training where the reserve may have served it before."""
-        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
-        if fitting and self.corpus.reserve is not None and state_dict["targets"] != self.state_dict()["targets"]:
+        """Refuses to go on with training, or to validate, on other targets than the checkpoint was trained with."""
+        stage = self.trainer.state.fn if self.trainer is not None else None
+        if stage in ("fit", "validate") and state_dict.get("targets") != self.state_dict()["targets"]:
             raise InputError(
-                "data.reserve: the checkpoint was trained with other targets than it leaves, so that documents of it "
-                "may have served; train anew, without --ckpt_path"
+                f"{self.corpus.targets_path}: the checkpoint was trained with other targets (answers or options have "
+                "changed since), so that documents to validate on may have served; run `redct fit` anew, without --ckpt_path"
             )
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:

@@ -104,7 +104,7 @@ def choose_validation(
 
     Args:
         label: (M,) label of each target.
-        source: (M,) "llm" or "expert".
+        source: (M,) "llm", "expert", or something else for targets that only train.
         share: Share of the experts' (or the LLM's) targets to set aside, in [0, 1).
         seed: Of the draw.
         min_expert: Smallest number of experts' targets to validate on.
@@ -123,7 +123,7 @@ def choose_validation(
         raise ValueError(f"found {labels.shape} labels and {is_expert.shape} sources, expected one per target")
     n_expert = round(share * int(is_expert.sum()))
     use_expert = n_expert >= max(min_expert, 1)
-    pool = np.flatnonzero(is_expert if use_expert else ~is_expert)
+    pool = np.flatnonzero(is_expert if use_expert else np.array([s == "llm" for s in source], dtype=bool))
     wanted = n_expert if use_expert else round(share * len(pool))
     n_labels = int(labels.max(initial=-1)) + 1
     available = np.bincount(labels[pool], minlength=n_labels)

@@ -36,6 +36,8 @@ def draw_reserve(answers: Answers, share: float, seed: int) -> npt.NDArray[np.in
     if answers.unanswered:
         missing = f"{answers.unanswered:,} of the chosen documents have no answer yet"
         raise InputError(f"{asked}, but {missing}; expected answers to all of them, {expected}")
+    if answers.uneven:
+        raise InputError(f"{asked}, but {answers.uneven}; expected one uniform draw from the corpus, {expected}")
     count = round(share * len(answers.shares)) if 0 < share < 1 else 0
     if not 0 < count < len(answers.shares):
         total = len(answers.shares)

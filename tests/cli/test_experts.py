@@ -157,6 +157,20 @@ def test_a_reserve_of_peoples_answers_needs_all_of_them(labeled, capfd) -> None:
     assert (targets().part == "reserve").sum() == 15
 
 
+def test_validation_leaves_out_answers_that_say_nothing_about_the_corpus(labeled, capfd) -> None:
+    """A deterministic round after a random one: its answers train, and stand for nothing."""
+    people = ("--data.experts.answers", "ledger", "--data.experts.budget")
+    assert run("sample", *people, "60", "--data.experts.strategy", "random") == 0
+    assert run("sample", *people, "20", "--data.experts.strategy", "margin", "--round", "2") == 0
+    first, second = rounds()
+    answer(*(Answer(document, "anna", label=gold(document)) for document in (*first.ids, *second.ids)))
+    assert run("fit", *BY_PEOPLE, "--data.validation", "0.85", "--trainer.max_epochs", "1") == 0
+    validation = targets().query("part == 'validation'")
+    assert (set(validation.source), len(validation)) == ({"expert"}, 51)
+    assert {*validation.index} < {*first.ids}
+    assert {*validation.weight} == {1.5}
+
+
 def test_the_next_step(labeled, capfd) -> None:
     def next_step() -> str:
         capfd.readouterr()

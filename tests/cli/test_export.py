@@ -41,6 +41,7 @@ def test_a_study_becomes_a_bundle_that_answers_alike(trained: Path, capfd) -> No
     assert info["parity"]["documents"] == 121  # all there are
     assert info["temperature"] == 1.0  # validated on the LLM's labels
     assert info["abstention"] is None
+    assert info["provenance"]["experts"] == {"asked": "gold", "strategies": ["margin_randomised"], "answers": 18}
     for name, digest in info["files"].items():
         assert hashlib.sha256((EDGE / name).read_bytes()).hexdigest() == digest
     assert {path.name for path in EDGE.iterdir()} == {*info["files"], "bundle.json"}
@@ -68,6 +69,15 @@ def test_a_study_becomes_a_bundle_that_answers_alike(trained: Path, capfd) -> No
     ):
         assert fact in card
     assert info["provenance"]["test"] == metrics
+
+
+def test_answers_of_a_file_are_not_said_to_be_chosen_by_a_strategy(study: Path) -> None:
+    Path("answers.csv").write_text("id,label\nd1,against\nd2,for\n")
+    file = ("--data.experts.answers", str(Path("answers.csv").absolute()))
+    for command in ("predict", "fit", "export"):
+        assert run(command, *(() if command == "predict" else file)) == 0
+    experts = json.loads((EDGE / "bundle.json").read_text())["provenance"]["experts"]
+    assert experts == {"asked": "answers.csv", "strategies": [], "answers": 2}
 
 
 def test_scores_of_another_checkpoint_are_not_claimed(trained: Path) -> None:

@@ -48,6 +48,9 @@ def test_a_share_of_the_answers_serves_nothing(study, capfd) -> None:
     assert sorted(rows.id) == sorted(f"d{i}" for i in range(90))
     reserved = rows[rows.part == "reserve"]
     assert (len(reserved), set(reserved.source)) == (18, {"expert"})
+    assert {(*names, how) for names, how in zip(reserved.annotators, reserved.decided, strict=True)} == {
+        ("gold", "answer")
+    }
     assert [LABELS[int(i.removeprefix("d")) % 3] for i in reserved.id] == reserved.label.tolist()
 
     # Prior and temperature are those of the other documents alone.

@@ -154,6 +154,14 @@ def test_validation_prefers_enough_experts() -> None:
     assert choose_validation(label, source, 0.08, 0)[0].tolist() == positions.tolist()
 
 
+def test_targets_that_only_train_are_in_no_validation() -> None:
+    label, source = np.zeros(600, dtype=int), ["expert"] * 200 + ["unweighted"] * 200 + ["llm"] * 200
+    positions, kind = choose_validation(label, source, 0.5, 0)
+    assert (kind, len(positions), positions.max() < 200) == ("expert", 100, True)
+    positions, kind = choose_validation(label, source, 0.2, 0)
+    assert (kind, len(positions), positions.min() >= 400) == ("llm", 40, True)
+
+
 def test_validation_of_nothing_is_empty() -> None:
     assert choose_validation([0, 1], ["llm", "expert"], 0.0, 0, min_expert=0)[0].tolist() == []
     assert choose_validation([], [], 0.2, 0)[0].dtype == np.int64

@@ -14,7 +14,7 @@ from redct.files import sha256
 from redct.splits import read_splits
 from redct.task import Columns, Task
 from redct.training.answers import Answers
-from redct.training.parts import Part, write_targets
+from redct.training.parts import Part, Provenance, write_targets
 from redct.training.reserve import check_unused, draw_reserve
 
 
@@ -96,7 +96,7 @@ def part(*ids: str) -> Part:
 def test_what_served_is_noticed(tmp_path: Path) -> None:
     targets = tmp_path / "targets.parquet"
     parts = {"train": part("a", "b"), "validation": part("c"), "reserve": part("d", "e")}
-    write_targets(targets, parts, ["x", "y"], {}, {})
+    write_targets(targets, parts, ["x", "y"], Provenance())
     trained = sha256(targets)
     check_unused(["d", "e", "elsewhere"], targets, trained)
     with pytest.raises(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, cast, get_args
 
 from redct.errors import InputError
-from redct.experts.ledger import Answer, Kind
+from redct.experts.ledger import GOLD, Answer, Kind
 from redct.task import Task
 
 SHOWN: Final = 3  # problems in the one line of an error
@@ -178,6 +178,8 @@ class _Matching:
             return None
         number = _number(values.get("ledger_row", ""))
         annotator = values.get("annotator", "")
+        if not number and self._who(annotator.strip()) == GOLD:
+            raise InputError(f"annotator {GOLD!r}, which stands for the gold column; expected another name")
         if kind not in get_args(Kind):
             raise InputError(f"kind {_shown(kind)}, expected {', '.join(get_args(Kind))}")
         return Answer(

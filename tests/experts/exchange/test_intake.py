@@ -305,3 +305,11 @@ def test_half_a_surrogate_pair_in_json_is_no_crash(tmp_path: Path, ledger: Ledge
     tasks = '[{"data": {"id": "x"}, "meta": {"redct": [{"label": "FAVOR", "annotator": "\\ud83d", "ledger_row": 1}]}}]'
     assert take(ledger, file(tmp_path, "t.json", tasks), "label_studio", TASK).recorded == 1
     assert ledger.answers()[0].annotator == "?"
+
+
+def test_nobody_is_called_as_the_gold_column_is(tmp_path: Path, ledger: Ledger) -> None:
+    """Its answers are no person's, so they would never reach the training."""
+    path = file(tmp_path, "mine.csv", "id,label,annotator\nx,FAVOR,gold\n")
+    with pytest.raises(UnmatchedError, match="row 2: annotator 'gold', which stands for the gold column"):
+        take(ledger, path, "csv", TASK)
+    assert ledger.answers() == []
