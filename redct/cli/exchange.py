@@ -20,7 +20,7 @@ def run(args: Sequence[str]) -> None:
         raise InputError("redct exchange: expected either --to FILE, to write, or --take FILE, to read")
     with Ledger(corpus.asking.ledger, create=False) as ledger:
         if given.to is not None:
-            _write(corpus, ledger, given.to, given.form, given.suggestions)
+            _write(corpus, ledger, given.to, given.form, given.suggestions, given.overwrite)
         else:
             _take(corpus, ledger, given.take, given.form, given.annotator, given.partial)
 
@@ -30,11 +30,16 @@ def _options(parser: ArgumentParser) -> None:
     parser.add_argument("--take", type=str | None, help="the file to read answers from")
     parser.add_argument("--form", type=str | None, help=f"{', '.join(FORMS)}; by default the name says it")
     parser.add_argument("--suggestions", action="store_true", help="write the LLM's labels too; they anchor annotators")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
     parser.add_argument("--annotator", type=str | None, help="who answered, where the file does not say")
     parser.add_argument("--partial", action="store_true", help="take what can be matched although other rows cannot")
 
 
-def _write(corpus: LabeledCorpus, ledger: Ledger, name: str, form: str | None, suggestions: bool) -> None:
+def _write(
+    corpus: LabeledCorpus, ledger: Ledger, name: str, form: str | None, suggestions: bool, overwrite: bool
+) -> None:
+    if Path(name).exists() and not overwrite:
+        raise InputError(f"{name}: is there already, and may hold answers; expected another name, or --overwrite")
     documents, answers = chosen_documents(corpus, ledger), ledger.answers()
     rounds = {document: each.number for each in ledger.rounds_for_people() for document in each.ids}
     said = {}

@@ -34,6 +34,7 @@ def choose_round(
     corpus = datamodule.corpus
     corpus.asking.evidence["edge_probs"] = edge_probs
     table = corpus.own_labels()
+    corpus.asking.so_far(table.ids)  # refused before anything is recorded, should an answer be of another codebook
     chosen = corpus.asking.choose(table, number)
     for note in [*corpus.splits().notes, *dict.fromkeys(corpus.notes)]:
         print(note)

@@ -63,14 +63,12 @@ def read_study(
 def chosen_documents(corpus: LabeledCorpus, ledger: Ledger) -> dict[str, Document]:
     """Returns the documents that people are asked about, by id, in the order of the corpus.
 
+    Those that are not in the corpus any more are left out; their answers are in the ledger all the same.
+
     Raises:
-        InputError: When one is not in the corpus any more, or none was chosen.
+        InputError: When none was chosen.
     """
     chosen = {document for each in ledger.rounds_for_people() for document in each.ids}
     if not chosen:
         raise InputError(f"{ledger.path}: no documents were chosen yet; choose some with `redct sample`")
-    documents = {document.id: document for document in corpus.splits().train if document.id in chosen}
-    if missing := chosen - documents.keys():
-        found = f"{len(missing):,} of the {len(chosen):,} chosen documents (the first: {min(missing)!r})"
-        raise InputError(f"{ledger.path}: {found} are not in data.train, expected the files they were chosen from")
-    return documents
+    return {document.id: document for document in corpus.splits().train if document.id in chosen}

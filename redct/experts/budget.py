@@ -41,6 +41,8 @@ def budget_count(
         whole = isinstance(budget, int) or (budget != 1 and float(budget).is_integer())
         if whole and 0 <= budget <= available:
             return int(budget)
+    if isinstance(budget, float) and 0 < budget < 1:
+        budget = f"{budget:g} of {n_documents:,} documents, {round(budget * n_documents):,}"
     where = "documents in the corpus" if left is None else f"documents that nobody was asked about, of {n_documents}"
     raise InputError(
         f"data.experts.budget: found {budget!r}, expected a share above 0 and below 1, "

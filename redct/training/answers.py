@@ -77,8 +77,9 @@ class Answers:
         counts = Counter(name for n in self.shares for name in self.annotators[n])
         who = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
         decided = Counter(self.decided[n] for n in self.shares)
-        shown = [who, *(f"{decided[how]:,} by {how}" for how in ("votes", "resolution") if decided[how])]
-        lines = [f"experts' answers: {len(self.shares):,} documents ({'; '.join(filter(None, shown))})"]
+        parts = [who, *(f"{decided[how]:,} by {how}" for how in ("votes", "resolution") if decided[how])]
+        shown = "; ".join(filter(None, parts))
+        lines = [f"experts' answers: {len(self.shares):,} documents" + (f" ({shown})" if shown else "")]
         if self.left_out:
             reasons = Counter(self.left_out.values())
             found = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
@@ -127,7 +128,8 @@ def _answers(answers: Iterable[Answer], ids: Sequence[str], labels: Sequence[str
         named = [*verdict.votes.values(), *([verdict.resolution] if verdict.resolution is not None else [])]
         if wrong := set(named) - known:
             raise InputError(
-                f"{where}: {document!r} was labeled {min(wrong)!r}, expected one of {', '.join(labels)} (task.labels)"
+                f"{where}: {document!r} was labeled {min(wrong)!r}, expected one of {', '.join(labels)} (task.labels); "
+                "give the label its name back, or answer the document again"
             )
         _add(found, n, verdict, labels)
     return found

@@ -101,7 +101,7 @@ class Asking:
         wanted = sorted(needs(experts.strategy, experts.mix))
         if missing := [what for what in wanted if what not in self.evidence]:
             found = f"data.experts.strategy: {experts.strategy} needs {', '.join(missing)}"
-            raise InputError(f"{found}, which is at hand only in `redct sample`; choose there, with answers: ledger")
+            raise InputError(f"{found}, which only `redct sample` makes; choose there, with answers: ledger")
         return Pool(table.label, table.probs, table.margin, **{what: self.evidence[what]() for what in wanted})
 
 

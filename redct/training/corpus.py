@@ -40,7 +40,8 @@ class LabeledCorpus:
             expert-labeled ones where that is at least 50 documents, else of the LLM-labeled ones.
         reserve: Documents that serve neither training nor the choice of the checkpoint nor any temperature, so that
             `redct export --max_error` can find out on them when the edge may answer: files with gold labels, drawn
-            uniformly at random, or the share (0 to 1) of the experts' answers where data.experts.strategy is random.
+            uniformly at random, or the share (0 to 1) of the experts' answers where data.experts.strategy is random;
+            what is found then holds for documents that experts can decide, as none of these was skipped or flagged.
         predict: What `redct predict` labels: train, test, both, content_free (texts that say nothing, for
             `calibration.prior`), or files.
         labels: Label stores to learn from, folders such as runs/a/labels; by default the study's own.

@@ -62,7 +62,7 @@ class LabeledTextDataModule(L.LightningDataModule):
         self.setup(stage)
 
     def setup(self, stage: str) -> None:
-        """Joins documents and labels for a stage: test; or fit and validate, as the last fit's `prepare_data` wrote them.
+        """Joins documents and labels: to test; or to fit and validate, as the last fit's `prepare_data` wrote them.
 
         Experts may answer meanwhile: no process sees other targets than another, and no document on which a checkpoint
         was trained validates it.
@@ -114,7 +114,8 @@ class LabeledTextDataModule(L.LightningDataModule):
         if stage in ("fit", "validate") and state_dict.get("targets") != self.state_dict()["targets"]:
             raise InputError(
                 f"{self.corpus.targets_path}: the checkpoint was trained with other targets (answers or options have "
-                "changed since), so that documents to validate on may have served; run `redct fit` anew, without --ckpt_path"
+                "changed since), so that documents to validate on may have served it; run `redct fit` anew, without "
+                "--ckpt_path"
             )
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
