@@ -63,7 +63,7 @@ def test_a_study_becomes_a_bundle_that_answers_alike(trained: Path, capfd) -> No
     assert f"| edge classifier | {100 * accuracy:.1f} [" in card
     for fact in (
         "Stance towards {target}?",
-        "18 answers; documents chosen by margin_randomised",
+        "18 answers (gold); documents chosen by margin_randomised",
         "ImportedLabels",
         "it answers every document",
     ):
