@@ -1,6 +1,8 @@
 """Documents: what is labeled, read from the files of a corpus."""
 
 import glob
+import hashlib
+import json
 import string
 import unicodedata
 from collections import Counter
@@ -36,6 +38,11 @@ class Document:
     text: str
     context: dict[str, str]
     gold: str | None
+
+    def digest(self) -> str:
+        """Returns 16 hexadecimal digits that tell what it says, text and context, from what others do."""
+        said = json.dumps([self.text, self.context], sort_keys=True).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(said, digest_size=8).hexdigest()
 
     def context_text(self) -> str:
         """Returns lines of `field: value`, an encoder's second segment; empty without context."""

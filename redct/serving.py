@@ -4,9 +4,10 @@ import signal
 import socket
 import sys
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,6 +31,12 @@ class Server(uvicorn.Server):
         self.should_exit = True
         for each in STOPPING:
             signal.signal(each, signal.SIG_DFL)
+
+
+def config(app: ASGIApp, **options: Any) -> uvicorn.Config:  # noqa: ANN401 - uvicorn's
+    """Returns uvicorn's configuration without its logs: what goes wrong, applications log themselves, without texts."""
+    silent: dict[str, Any] = {"log_config": None, "log_level": "critical", "access_log": False, "server_header": False}
+    return uvicorn.Config(app, ws="none", loop="asyncio", **silent, **options)
 
 
 def url_of(listener: socket.socket) -> str:

@@ -17,6 +17,8 @@ def run(args: Sequence[str]) -> None:
     options = PageOptions(**{field.name: given[field.name] for field in fields(PageOptions)})
     with Ledger(corpus.asking.ledger, create=False) as ledger:
         documents = chosen_documents(corpus, ledger)
+    if corpus.experts is not None and corpus.experts.answers == "gold":
+        print("data.experts.answers is gold; fit uses what is answered here where it is ledger")
     suggestions = _suggestions(corpus) if options.show_suggestion else {}
     serve(corpus.asking.ledger, documents, corpus.task, suggestions, options)
 

@@ -1,14 +1,17 @@
 """`redct exchange`: the experts' documents and answers as files of other tools, and back. Needs no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from redct.cli.studyfile import chosen_documents, read_study
+from redct.documents import Document
 from redct.errors import InputError
-from redct.experts import Ledger
+from redct.experts import Answer, Ledger, verdicts
 from redct.experts.exchange import FORMS, UnmatchedError, form_of, take, write
+from redct.experts.exchange.intake import SHOWN
+from redct.experts.records import GOLD
 from redct.training.corpus import LabeledCorpus
 
 
@@ -20,7 +23,7 @@ def run(args: Sequence[str]) -> None:
         raise InputError("redct exchange: expected either --to FILE, to write, or --take FILE, to read")
     with Ledger(corpus.asking.ledger, create=False) as ledger:
         if given.to is not None:
-            _write(corpus, ledger, given.to, given.form, given.suggestions, given.overwrite)
+            _write(corpus, ledger, given)
         else:
             _take(corpus, ledger, given.take, given.form, given.annotator, given.partial)
 
@@ -30,24 +33,37 @@ def _options(parser: ArgumentParser) -> None:
     parser.add_argument("--take", type=str | None, help="the file to read answers from")
     parser.add_argument("--form", type=str | None, help=f"{', '.join(FORMS)}; by default the name says it")
     parser.add_argument("--suggestions", action="store_true", help="write the LLM's labels too; they anchor annotators")
+    parser.add_argument(
+        "--queue", action="store_true", help="write only what is unanswered (by --annotator), no answers"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
-    parser.add_argument("--annotator", type=str | None, help="who answered, where the file does not say")
+    parser.add_argument("--annotator", type=str | None, help="who answers, where the file does not say")
     parser.add_argument("--partial", action="store_true", help="take what can be matched although other rows cannot")
 
 
-def _write(
-    corpus: LabeledCorpus, ledger: Ledger, name: str, form: str | None, suggestions: bool, overwrite: bool
-) -> None:
-    if Path(name).exists() and not overwrite:
-        raise InputError(f"{name}: is there already, and may hold answers; expected another name, or --overwrite")
+def _write(corpus: LabeledCorpus, ledger: Ledger, given: Namespace) -> None:
+    path, form = Path(given.to), form_of(given.to, given.form)
+    if path.exists() and not given.overwrite:
+        raise InputError(f"{path}: is there already, and may hold answers; expected another name, or --overwrite")
     documents, answers = chosen_documents(corpus, ledger), ledger.answers()
+    if given.queue:
+        documents, answers = _unanswered(documents, answers, given.annotator), []
     rounds = {document: each.number for each in ledger.rounds_for_people() for document in each.ids}
     said = {}
-    if suggestions:
+    if given.suggestions:
         table = corpus.own_labels()
         said = {i: table.labels[k] for i, k in zip(table.ids, table.label, strict=True) if k >= 0}
-    write(Path(name), form_of(name, form), documents.values(), answers, corpus.task, rounds, said)
-    print(f"{name}: {len(documents):,} documents, {len(answers):,} answers")
+    write(path, form, documents.values(), answers, corpus.task, rounds, said)
+    print(f"{path}: {len(documents):,} documents, {len(answers):,} answers; labels are {', '.join(corpus.task.labels)}")
+
+
+def _unanswered(
+    documents: Mapping[str, Document], answers: Sequence[Answer], annotator: str | None
+) -> dict[str, Document]:
+    """Returns the documents that nobody has answered, or that an annotator has not."""
+    people = [answer for answer in answers if answer.annotator != GOLD]
+    done = verdicts(people if annotator is None else [answer for answer in people if answer.annotator == annotator])
+    return {name: document for name, document in documents.items() if name not in done}
 
 
 def _take(
@@ -56,7 +72,7 @@ def _take(
     try:
         taken = take(ledger, name, form_of(name, form), corpus.task, annotator, partial)
     except UnmatchedError as error:
-        for problem in error.problems:
+        for problem in error.problems if len(error.problems) > SHOWN else []:
             print(problem)
         raise
     for line in taken.lines():

@@ -33,18 +33,20 @@ def choose_round(
     """
     corpus = datamodule.corpus
     corpus.asking.evidence["edge_probs"] = edge_probs
-    table = corpus.own_labels()
-    corpus.asking.so_far(table.ids)  # refused before anything is recorded, should an answer be of another codebook
-    chosen = corpus.asking.choose(table, number)
+    documents, table = corpus.splits().train.documents, corpus.own_labels()
+    corpus.asking.so_far(documents)  # refused before anything is recorded, should an answer be of another codebook
+    chosen = corpus.asking.choose(documents, table, number)
     for note in [*corpus.splits().notes, *dict.fromkeys(corpus.notes)]:
         print(note)
     _show(chosen, table)
+    if corpus.experts is not None and corpus.experts.answers != "ledger":
+        print(f"data.experts.answers is {corpus.experts.answers}; fit uses people's answers where it is ledger")
     with Ledger(corpus.asking.ledger) as ledger:
         seconds = seconds_per_document(ledger.answers())
         if seconds is not None:
             minutes = seconds * len(chosen.ids) / 60
             print(f"by what a document has taken so far ({seconds:.0f} s): {minutes:.0f} minutes")
-        for line in outlook(ledger, corpus.splits().train.documents, table, corpus.seed):
+        for line in outlook(ledger, documents, table, corpus.seed):
             print(line)
 
 

@@ -66,9 +66,11 @@ def chosen_documents(corpus: LabeledCorpus, ledger: Ledger) -> dict[str, Documen
     Those that are not in the corpus any more are left out; their answers are in the ledger all the same.
 
     Raises:
-        InputError: When none was chosen.
+        InputError: When none was chosen, or one says something else now.
     """
     chosen = {document for each in ledger.rounds_for_people() for document in each.ids}
     if not chosen:
         raise InputError(f"{ledger.path}: no documents were chosen yet; choose some with `redct sample`")
-    return {document.id: document for document in corpus.splits().train if document.id in chosen}
+    documents = {document.id: document for document in corpus.splits().train if document.id in chosen}
+    ledger.check_texts(documents.values())
+    return documents

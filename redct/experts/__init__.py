@@ -1,8 +1,9 @@
 """Which documents the experts are asked about, and what they answered."""
 
 from redct.experts.budget import budget_count, seconds_per_document
-from redct.experts.ledger import Answer, Ledger, Round
+from redct.experts.ledger import Ledger
 from redct.experts.pool import Pool
+from redct.experts.records import Answer, Round
 from redct.experts.sampling import Experts, choose_for_experts, choose_for_gold
 from redct.experts.strategies import RANDOMISED, STRATEGIES, Choice, choose, needs
 from redct.experts.verdicts import Verdict, majority, verdicts

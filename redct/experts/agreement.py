@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redct.experts.coefficients import Floats, alphas, cohen_kappas, fleiss_kappas, observed_agreement
-from redct.experts.ledger import GOLD, Answer
+from redct.experts.records import GOLD, Answer
 from redct.experts.verdicts import verdicts
 
 RESAMPLES: Final = 1000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from redct.errors import InputError
-from redct.experts.ledger import GOLD, Answer
+from redct.experts.records import GOLD, Answer
 
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(min|minutes?|h|hours?)")

@@ -4,25 +4,15 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, TypeAlias, get_args
+from typing import Any, Final, Self
 
+from redct.documents import Document
 from redct.errors import InputError, RedctError
+from redct.experts.records import JSON, Answer, Asked, OutdatedError, Round
 from redct.experts.strategies import Choice
-
-JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
-
-Asked = Literal["experts", "gold"]
-"""Who is asked about the documents of a round: people, or the gold column that stands for them."""
-
-Kind = Literal["label", "skip", "flag", "undo", "resolution", "reopen"]
-"""What an answer is. An annotator labels, skips or flags a document, or undoes that; where annotators disagree,
-somebody resolves it, or reopens what was resolved."""
-
-GOLD: Final = "gold"  # the annotator's name where the gold column stands for the experts
 
 SCHEMA_VERSION: Final = 2
 _WAIT_SECONDS: Final = 60.0
@@ -41,6 +31,7 @@ _TABLES: Final = (
         document TEXT NOT NULL,
         inclusion REAL NOT NULL CHECK (inclusion BETWEEN 0 AND 1),
         stratum INTEGER NOT NULL,
+        digest TEXT NOT NULL,
         chosen INTEGER NOT NULL CHECK (chosen IN (0, 1)),
         asking_order INTEGER CHECK ((asking_order IS NULL) = (chosen = 0)),
         PRIMARY KEY (round, document),
@@ -71,81 +62,6 @@ _GUARDS: Final = tuple(
 )
 
 
-@dataclass(frozen=True)
-class Round:
-    """A recorded choice of documents.
-
-    Args:
-        number: 1, 2, ... in the order of recording.
-        asked: Who is asked about its documents.
-        strategy: How they were chosen.
-        seed: Of the draw.
-        parameters: What else the choice was made with.
-        ids: The chosen documents, in the order to ask.
-        inclusion: The inclusion probability of each chosen document.
-    """
-
-    number: int
-    asked: Asked
-    strategy: str
-    seed: int
-    parameters: dict[str, JSON]
-    ids: list[str]
-    inclusion: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What somebody said about a document, at one moment.
-
-    Args:
-        document: Its id.
-        annotator: Who.
-        kind: What it is, see `Kind`.
-        label: The label of a label or a resolution; None for all else.
-        note: A remark, mostly with a flag.
-        answered_at: When, in ISO 8601 with a time zone; empty means when it is recorded.
-        duration_seconds: How long the annotator looked at the document; None where nobody measured.
-        origin: Where the ledger has it from: page, gold, or the name of an imported file.
-        number: Its place in the ledger, from 1; 0 for one that is not in it.
-    """
-
-    document: str
-    annotator: str
-    kind: Kind = "label"
-    label: str | None = None
-    note: str = ""
-    answered_at: str = ""
-    duration_seconds: float | None = None
-    origin: str = "page"
-    number: int = 0
-
-    def __post_init__(self) -> None:
-        """Checks that the label fits the kind.
-
-        Raises:
-            InputError: When it does not, the kind is unknown or the annotator has no name.
-        """
-        if self.kind not in get_args(Kind):
-            raise InputError(f"answer to {self.document!r}: {self.kind!r} is none of {', '.join(get_args(Kind))}")
-        if (self.label is not None) != (self.kind in ("label", "resolution")):
-            raise InputError(f"answer to {self.document!r}: a {self.kind} with label {self.label!r}")
-        if not self.annotator.strip():
-            raise InputError(f"answer to {self.document!r}: no annotator, expected a name")
-
-
-class OutdatedError(InputError):
-    """An answer was made upon something that is no longer the latest, such as in a second browser tab.
-
-    Attributes:
-        latest: The answer that was recorded meanwhile.
-    """
-
-    def __init__(self, latest: Answer) -> None:
-        super().__init__(f"{latest.document!r} was answered meanwhile ({latest.kind} by {latest.annotator})")
-        self.latest = latest
-
-
 class Ledger:
     """Choices and answers of a study, in one SQLite file that only grows.
 
@@ -162,31 +78,30 @@ class Ledger:
 
         Raises:
             InputError: When there is no file, it is no ledger or has another schema version.
+            RedctError: When it cannot be used, as on a full disk or in a folder that cannot be written.
         """
         self.path = path
         if not create and not path.exists():
             raise InputError(f"{path}: no such ledger; choose documents for experts with `redct sample`")
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, expected a ledger")
+        with self._guarded():
             # isolation_level=None: transactions begin and end only where _transaction says so.
             self._connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
-        except sqlite3.OperationalError as error:
-            raise InputError(f"{path}: found a file that cannot be opened ({error}), expected a ledger") from error
         try:
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            self._connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL may lose the last answers
-            self._prepare_schema()
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise InputError(f"{path}: found no usable database ({error}), expected a ledger") from error
-        except InputError:
+            with self._guarded():
+                self._connection.execute("PRAGMA foreign_keys = ON")
+                self._connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL may lose the last answers
+                self._prepare_schema()
+        except BaseException:
             self.close()
             raise
 
     def rounds(self, asked: Asked | None = None) -> list[Round]:
         """Returns the rounds in which somebody is asked, in the order of recording; by default all."""
         query = "SELECT number FROM rounds WHERE asked = ? OR ? IS NULL ORDER BY number"
-        return [self._read_round(number) for (number,) in self._connection.execute(query, (asked, asked)).fetchall()]
+        return [self._read_round(number) for (number,) in self._query(query, (asked, asked))]
 
     def rounds_for_people(self) -> list[Round]:
         """Returns the rounds that people answer: the experts' or, without any, the latest that gold answered."""
@@ -195,8 +110,8 @@ class Ledger:
     def round(self, asked: Asked, strategy: str, seed: int, parameters: Mapping[str, JSON]) -> Round | None:
         """The round recorded with exactly this, if there is one; the order of the parameters does not matter."""
         query = "SELECT number FROM rounds WHERE asked = ? AND strategy = ? AND seed = ? AND parameters = ?"
-        row = self._connection.execute(query, (asked, strategy, seed, _canonical(parameters))).fetchone()
-        return None if row is None else self._read_round(int(row[0]))
+        rows = self._query(query, (asked, strategy, seed, _canonical(parameters)))
+        return self._read_round(int(rows[0][0])) if rows else None
 
     def add_round(
         self,
@@ -206,6 +121,7 @@ class Ledger:
         parameters: Mapping[str, JSON],
         ids: Sequence[str],
         choice: Choice,
+        digests: Sequence[str] | None = None,
     ) -> Round:
         """Records a choice: all eligible documents with their probabilities, and the chosen ones.
 
@@ -216,12 +132,13 @@ class Ledger:
             parameters: What else the choice was made with; no two rounds have the same.
             ids: (N,) ids of the eligible documents, in the order of `choice.inclusion`.
             choice: The choice among them.
+            digests: (N,) of what the documents say, see `Document.digest`; without them changed texts go unnoticed.
 
         Raises:
             InputError: When ids repeat, the same round is there already, or people would be asked twice.
             ValueError: When the choice does not fit the ids.
         """
-        rows = _rows(ids, choice)
+        rows = _rows(ids, choice, digests or [""] * len(ids))
         with self._transaction():
             if self.round(asked, strategy, seed, parameters) is not None:
                 found = f"{strategy}, seed {seed}, {_canonical(parameters)}"
@@ -234,14 +151,31 @@ class Ledger:
             if number is None:
                 raise RuntimeError("SQLite gave the new round no number")
             self._connection.executemany(
-                "INSERT INTO eligible VALUES (?, ?, ?, ?, ?, ?)", ((number, *row) for row in rows)
+                "INSERT INTO eligible VALUES (?, ?, ?, ?, ?, ?, ?)", ((number, *row) for row in rows)
             )
         return self._read_round(number)
 
     def eligible(self, round: Round) -> dict[str, tuple[float, int]]:
         """Inclusion probability and stratum of every document that could have been chosen in a round."""
         query = "SELECT document, inclusion, stratum FROM eligible WHERE round = ?"
-        return {str(d): (float(p), int(s)) for d, p, s in self._connection.execute(query, (round.number,))}
+        return {str(d): (float(p), int(s)) for d, p, s in self._query(query, (round.number,))}
+
+    def check_texts(self, documents: Iterable[Document]) -> None:
+        """Refuses documents that say something else now than when they were chosen.
+
+        Args:
+            documents: As they are now; those that were never chosen do not matter.
+
+        Raises:
+            InputError: When one does: answers to it would stand for a text that nobody was asked about.
+        """
+        query = "SELECT document, digest FROM eligible WHERE chosen = 1 AND digest != '' ORDER BY round"
+        chosen = dict(self._query(query))
+        changed = [each.id for each in documents if chosen.get(each.id, each.digest()) != each.digest()]
+        if changed:
+            found = f"{len(changed):,} documents say something else than when they were chosen"
+            expected = "expected the files as they were, or new ids for new texts"
+            raise InputError(f"{self.path}: {found} (the first: {changed[0]!r}); {expected}")
 
     def record(self, answer: Answer, seen: int | None = None) -> Answer:
         """Appends an answer; earlier ones stay in the file.
@@ -273,7 +207,7 @@ class Ledger:
     def answers(self, after: int = 0) -> list[Answer]:
         """Returns all answers with a number above `after`, in the order of recording."""
         query = f"SELECT {_COLUMNS} FROM answers WHERE number > ? ORDER BY number"  # noqa: S608 - a constant
-        return [Answer(*row) for row in self._connection.execute(query, (after,))]
+        return [Answer(*row) for row in self._query(query, (after,))]
 
     def close(self) -> None:
         """Closes the file; nothing is pending, since each call ends its transaction."""
@@ -323,18 +257,42 @@ class Ledger:
                     f"{self.path}: {document!r} was chosen in round {row[0]} already, expected new documents"
                 )
 
+    def _query(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._guarded():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Says in one line what SQLite cannot do, and whether that is the file's fault."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "no such" in str(error):  # a table or a column
+                raise InputError(f"{self.path}: found a damaged ledger ({error}), expected all its tables") from error
+            raise RedctError(
+                f"{self.path}: cannot be used now ({error}), and nothing was recorded; what is in it stays. Is the "
+                "disk full, the folder read-only, or the file locked?"
+            ) from error
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{self.path}: found no usable database ({error}), expected a ledger") from error
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        with self._guarded(), self._begun():
+            yield
+
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
         # IMMEDIATE takes the write lock before anything is read, so what a check found still holds.
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._connection.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise RedctError(f"{self.path}: cannot be written, and nothing was: {error}") from error
             raise
 
     def _prepare_schema(self) -> None:
@@ -365,19 +323,19 @@ class Ledger:
 
     def _read_round(self, number: int) -> Round:
         query = "SELECT asked, strategy, seed, parameters FROM rounds WHERE number = ?"
-        asked, strategy, seed, parameters = self._connection.execute(query, (number,)).fetchone()
-        rows = self._connection.execute(
-            "SELECT document, inclusion FROM eligible WHERE round = ? AND chosen = 1 ORDER BY asking_order",
-            (number,),
-        ).fetchall()
+        ((asked, strategy, seed, parameters),) = self._query(query, (number,))
+        chosen = "SELECT document, inclusion FROM eligible WHERE round = ? AND chosen = 1 ORDER BY asking_order"
+        rows = self._query(chosen, (number,))
         return Round(number, asked, strategy, seed, json.loads(parameters), [d for d, _ in rows], dict(rows))
 
 
 _COLUMNS: Final = "document, annotator, kind, label, note, answered_at, duration_seconds, origin, number"
 
 
-def _rows(ids: Sequence[str], choice: Choice) -> list[tuple[str, float, int, int, int | None]]:
-    """Id, inclusion probability, stratum, chosen flag and place in the asking order of every eligible document."""
+def _rows(
+    ids: Sequence[str], choice: Choice, digests: Sequence[str]
+) -> list[tuple[str, float, int, str, int, int | None]]:
+    """Id, probability, stratum, digest, chosen flag and place in the asking order of every eligible document."""
     seen: set[str] = set()
     for document in ids:
         if document in seen:
@@ -391,8 +349,8 @@ def _rows(ids: Sequence[str], choice: Choice) -> list[tuple[str, float, int, int
     place = {position: order for order, position in enumerate(chosen)}
     strata = choice.strata()
     return [
-        (document, float(pi), int(strata[position]), int(position in place), place.get(position))
-        for position, (document, pi) in enumerate(zip(ids, choice.inclusion, strict=True))
+        (document, float(pi), int(strata[position]), digest, int(position in place), place.get(position))
+        for position, (document, pi, digest) in enumerate(zip(ids, choice.inclusion, digests, strict=True))
     ]
 
 

@@ -6,10 +6,12 @@ from typing import Literal
 
 import numpy as np
 
+from redct.documents import Document
 from redct.errors import InputError
 from redct.experts.budget import budget_count, seconds_per_document
-from redct.experts.ledger import JSON, Asked, Ledger, Round
+from redct.experts.ledger import Ledger
 from redct.experts.pool import Pool
+from redct.experts.records import JSON, Asked, Round
 from redct.experts.strategies import STRATEGIES, choose
 from redct.sources import Source
 
@@ -52,13 +54,13 @@ class Experts:
 
 
 def choose_for_gold(
-    experts: Experts, ids: Sequence[str], pool: Callable[[], Pool], seed: int, ledger: Ledger, labels: str
+    experts: Experts, documents: Sequence[Document], pool: Callable[[], Pool], seed: int, ledger: Ledger, labels: str
 ) -> Round:
     """Chooses documents to which the gold column answers; the same request is made once.
 
     Args:
         experts: Budget and strategy.
-        ids: The N ids of the corpus.
+        documents: The N documents of the corpus.
         pool: What is known about these documents; asked for only if it has to be chosen.
         seed: Of the draw.
         ledger: Takes the choice.
@@ -67,16 +69,16 @@ def choose_for_gold(
     Raises:
         InputError: When the budget does not fit the corpus.
     """
-    parameters = {**experts.parameters(), "documents": len(ids), "labels": labels}
+    parameters = {**experts.parameters(), "documents": len(documents), "labels": labels}
     if known := ledger.round("gold", experts.strategy, seed, parameters):
         return known
-    n = budget_count(experts.budget, len(ids))
-    return _record(experts, ids, pool(), n, seed, ledger, "gold", parameters)
+    n = budget_count(experts.budget, len(documents))
+    return _record(experts, documents, pool(), n, seed, ledger, "gold", parameters)
 
 
 def choose_for_experts(
     experts: Experts,
-    ids: Sequence[str],
+    documents: Sequence[Document],
     pool: Callable[[], Pool],
     seed: int,
     ledger: Ledger,
@@ -87,7 +89,7 @@ def choose_for_experts(
 
     Args:
         experts: Budget and strategy.
-        ids: The N ids of the corpus.
+        documents: The N documents of the corpus.
         pool: What is known about these documents; asked for only if it has to be chosen.
         seed: Of the first round's draw; each round has its own.
         ledger: Takes the choice.
@@ -98,28 +100,27 @@ def choose_for_experts(
         InputError: When that round was chosen in another way, it would not be the next one, or the budget does
             not fit what is left.
     """
-    rounds, number = ledger.rounds("experts"), number or 1
+    rounds, number = ledger.rounds("experts"), 1 if number is None else number
     if not 1 <= number <= len(rounds) + 1:
         raise InputError(f"--round: found {number}, expected 1 to {len(rounds) + 1} ({len(rounds)} are recorded)")
-    parameters = {**experts.parameters(), "round": number, "documents": len(ids), "labels": labels}
+    parameters = {**experts.parameters(), "round": number, "documents": len(documents), "labels": labels}
     seed += number - 1  # the seed itself drew the first round: a second draw by it would not be independent
     if number <= len(rounds):
         _check_same(rounds[number - 1], experts.strategy, seed, parameters, len(rounds))
         return rounds[number - 1]
-    asked = {document for each in rounds for document in each.ids}
-    left = np.array([n for n, document in enumerate(ids) if document not in asked], dtype=np.int64)
+    asked = {document_id for each in rounds for document_id in each.ids}
+    left = np.array([n for n, document in enumerate(documents) if document.id not in asked], dtype=np.int64)
     if not len(left):
-        raise InputError(f"--round {number}: all {len(ids):,} documents of the corpus were chosen before")
-    n = budget_count(experts.budget, len(ids), seconds_per_document(ledger.answers()), len(left))
+        raise InputError(f"--round {number}: all {len(documents):,} documents of the corpus were chosen before")
+    n = budget_count(experts.budget, len(documents), seconds_per_document(ledger.answers()), len(left))
     if n == 0:
         raise InputError(f"data.experts.budget: {experts.budget} of {len(left):,} documents left is none")
-    open_ids = [ids[n] for n in left]
-    return _record(experts, open_ids, pool().rows(left), n, seed, ledger, "experts", parameters)
+    return _record(experts, [documents[n] for n in left], pool().rows(left), n, seed, ledger, "experts", parameters)
 
 
 def _record(
     experts: Experts,
-    ids: Sequence[str],
+    documents: Sequence[Document],
     pool: Pool,
     n: int,
     seed: int,
@@ -128,7 +129,8 @@ def _record(
     parameters: Mapping[str, JSON],
 ) -> Round:
     choice = choose(experts.strategy, pool, n, seed, experts.floor, experts.mix)
-    return ledger.add_round(asked, experts.strategy, seed, parameters, ids, choice)
+    ids, digests = [each.id for each in documents], [each.digest() for each in documents]
+    return ledger.add_round(asked, experts.strategy, seed, parameters, ids, choice, digests)
 
 
 def _check_same(known: Round, strategy: str, seed: int, parameters: Mapping[str, JSON], recorded: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from redct.experts.ledger import Answer
+from redct.experts.records import Answer
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from redct.experts.ledger import Ledger, Round
+from redct.experts.ledger import Ledger
+from redct.experts.records import Round
 from redct.experts.strategies import RANDOMISED
 
 Ints = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from redct.errors import InputError
 from redct.experts import Answer, Ledger, Round, Verdict, verdicts, waves_of, weigh
-from redct.experts.ledger import GOLD
+from redct.experts.records import GOLD
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from redct.documents import Document
 from redct.errors import InputError
 from redct.experts import Answer, Experts, Ledger, Pool, Round, choose_for_experts, choose_for_gold, needs
 from redct.experts.exchange import form_of, read
-from redct.experts.ledger import GOLD
+from redct.experts.records import GOLD
 from redct.hub.store import LabelTable
 from redct.task import Task
 from redct.training.answers import Answers, answers_of_file, answers_of_gold, answers_of_people
@@ -34,6 +34,11 @@ class Asking:
 
     def __init__(self, experts: Experts | None, task: Task, ledger: Path, seed: int) -> None:
         self.experts, self.task, self.ledger, self.seed = experts, task, ledger, seed
+        answers = experts.answers if experts is not None else "gold"
+        if answers not in ("gold", "ledger") and not Path(answers).is_file():
+            raise InputError(
+                f"data.experts.answers: found {answers!r}, which is no file; expected gold, ledger or a file"
+            )
         self.evidence: dict[str, Callable[[], npt.NDArray[Any]]] = {}
 
     def answers(self, documents: Sequence[Document], table: LabelTable) -> Answers:
@@ -51,11 +56,12 @@ class Asking:
         if self.experts.answers not in ("gold", "ledger"):
             return self._answers_of_file(self.experts.answers, table.ids)
         with Ledger(self.ledger, create=self.experts.answers == "gold") as ledger:
+            ledger.check_texts(documents)
             if self.experts.answers == "ledger":
                 self._check_answered(ledger)
                 return answers_of_people(ledger, table.ids, self.task.labels)
             pool = partial(self._pool, self.experts, table)
-            chosen = choose_for_gold(self.experts, table.ids, pool, self.seed, ledger, _hash(table))
+            chosen = choose_for_gold(self.experts, documents, pool, self.seed, ledger, _hash(table))
             _ask_gold(chosen, documents, ledger)
             return answers_of_gold(ledger, chosen, table.ids, self.task.labels)
 
@@ -75,17 +81,23 @@ class Asking:
             expected = chosen if ledger.rounds_for_people() else "choose some with `redct sample`"
             raise InputError(f"{ledger.path}: nobody has answered yet; {expected}, or leave data.experts out")
 
-    def so_far(self, ids: Sequence[str]) -> Answers:
+    def so_far(self, documents: Sequence[Document]) -> Answers:
         """Returns what people have answered so far, which may be nothing.
 
         Args:
-            ids: The N ids of the corpus.
+            documents: The N documents of the corpus.
         """
         with Ledger(self.ledger) as ledger:
-            return answers_of_people(ledger, ids, self.task.labels)
+            ledger.check_texts(documents)
+            return answers_of_people(ledger, [document.id for document in documents], self.task.labels)
 
-    def choose(self, table: LabelTable, number: int | None = None) -> Round:
+    def choose(self, documents: Sequence[Document], table: LabelTable, number: int | None = None) -> Round:
         """Chooses the documents of a round for people, see `choose_for_experts`.
+
+        Args:
+            documents: The N documents of the corpus.
+            table: What the LLM itself said about them.
+            number: Which round.
 
         Raises:
             InputError: When the study has no experts, or the round does not fit those before it.
@@ -94,7 +106,7 @@ class Asking:
             raise InputError("data.experts: found nothing, expected a budget, such as {budget: 0.1}")
         pool = partial(self._pool, self.experts, table)
         with Ledger(self.ledger) as ledger:
-            return choose_for_experts(self.experts, table.ids, pool, self.seed, ledger, _hash(table), number)
+            return choose_for_experts(self.experts, documents, pool, self.seed, ledger, _hash(table), number)
 
     def _pool(self, experts: Experts, table: LabelTable) -> Pool:
         """Returns what is known about the documents, as far as the strategy needs it."""

@@ -173,7 +173,7 @@ class LabeledCorpus:
     def targets_so_far(self) -> Part:
         """Returns all documents that have a target, by what the LLM and people said so far."""
         table = self.own_labels()
-        answers = self._usable(self.asking.so_far(table.ids))
+        answers = self._usable(self.asking.so_far(self.splits().train.documents))
         targets = build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
         return _part_of(self.splits().train.documents, targets)
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from redct.documents import Document
 from redct.experts import Ledger, majority, mean, waves_of, weigh
-from redct.experts.forecast import learning_curve, notes, prevalence_forecast, text_features
+from redct.experts.forecast import MORE, learning_curve, notes, prevalence_forecast, text_features
 from redct.hub.store import LabelTable
 from redct.training.answers import Answers, answers_of_people
 
@@ -34,11 +34,14 @@ def outlook(ledger: Ledger, documents: Sequence[Document], table: LabelTable, se
         chosen = [documents[n] for n in rows]
         return text_features([f"{document.text}\n{document.context_text()}" for document in chosen])
 
-    curve = learning_curve(features, table.probs, at, label, weight, seed)
-    return notes(len(at), curve, table.labels, _prevalence(ledger, answers, table))
+    more = min(MORE, len(documents) - len(at))
+    if not more:
+        return ["every document of the corpus is answered"]
+    curve = learning_curve(features, table.probs, at, label, weight, seed, more)
+    return notes(len(at), curve, table.labels, _prevalence(ledger, answers, table, more), more)
 
 
-def _prevalence(ledger: Ledger, answers: Answers, table: LabelTable) -> tuple[Floats, Floats] | None:
+def _prevalence(ledger: Ledger, answers: Answers, table: LabelTable, more: int) -> tuple[Floats, Floats] | None:
     """Returns the half-widths of the label shares, now and then; None where there is no valid estimate."""
     n = len(table.ids)
     answered, shares = np.zeros(n, dtype=np.bool_), np.zeros((n, len(table.labels)))
@@ -49,4 +52,4 @@ def _prevalence(ledger: Ledger, answers: Answers, table: LabelTable) -> tuple[Fl
     if weights.weight is None:
         return None
     error = mean(weights, waves, answered, shares).standard_error
-    return prevalence_forecast(error, int(answered.sum()), n)
+    return prevalence_forecast(error, int(answered.sum()), n, more)

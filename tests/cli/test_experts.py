@@ -251,8 +251,8 @@ def test_what_the_edge_deferred_is_a_source_like_any_other(labeled, capfd) -> No
     assert len({*first.ids, *second.ids}) == 40
     answer(*(Answer(document, "anna", label=gold(document)) for document in (*first.ids, *second.ids)))
     corpus, _ = read_study(["fit", "--config", "study.yaml", *drawn, *both, *labels], "")
-    ids = [document.id for document in corpus.splits().train]
-    found = corpus.asking.so_far(ids)
+    documents = corpus.splits().train.documents
+    ids, found = [document.id for document in documents], corpus.asking.so_far(documents)
     assert found.why is None
     weight = {ids[n]: value for n, value in found.weight.items()}
     assert [weight[document] for document in first.ids] == pytest.approx([1.0] * 20)
@@ -268,3 +268,50 @@ def test_a_file_with_answers_is_not_replaced_silently(labeled, capfd) -> None:
     Path("queue.csv").write_text("filled in")
     assert run("exchange", "--to", "queue.csv", "--overwrite") == 0
     assert Path("queue.csv").read_text() == before
+
+
+def test_a_second_annotator_gets_a_sheet_without_answers(labeled, capfd) -> None:
+    assert run("sample", "--data.experts.budget", "30") == 0
+    ids = rounds()[0].ids
+    answer(*(Answer(document, "anna", label=gold(document)) for document in ids[:20]))
+    answer(*(Answer(document, "ben", label="for") for document in ids[:5]), Answer(ids[4], "ben", "undo"))
+    answer(Answer(ids[0], "anna", label="neutral"))
+    for name, more, count in (("nobody.csv", (), 10), ("ben.csv", ("--annotator", "ben"), 26)):
+        assert run("exchange", "--to", name, "--queue", *more) == 0
+        sheet = pd.read_csv(name)
+        assert (len(sheet), sheet.label.notna().sum(), sheet.annotator.notna().sum()) == (count, 0, 0)
+    assert not set(pd.read_csv("ben.csv").id) & set(ids[:4])
+    assert run("exchange", "--to", "all.csv") == 0
+    sheet = pd.read_csv("all.csv")
+    stands = sheet[sheet.stands == "yes"]
+    assert len(stands) == 24  # 20 of anna and 4 of ben
+    assert stands[(stands.id == ids[0]) & (stands.annotator == "anna")].label.tolist() == ["neutral"]
+
+
+def test_a_changed_text_does_not_keep_the_answers_of_the_old_one(labeled, capfd) -> None:
+    assert run("sample") == 0
+    ids = rounds()[0].ids
+    answer(*(Answer(document, "anna", label=gold(document)) for document in ids))
+    lines = [json.loads(line) for line in Path("train.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["text"] += " not" if line["id"] == ids[3] else ""
+    Path("train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for command, *more in (("fit",), ("agreement",), ("annotate",), ("exchange", "--to", "x.csv"), ("sample",)):
+        said = refused(capfd, command, *BY_PEOPLE, *more)
+        assert f"1 documents say something else than when they were chosen (the first: '{ids[3]}')" in said
+    assert not Path("x.csv").exists()
+
+
+def test_what_is_meant_is_not_guessed(labeled, capfd) -> None:
+    for command in ("fit", "sample", "status"):
+        said = refused(capfd, command, "--data.experts.answers", "ledgers")
+        assert "ledgers', which is no file; expected gold, ledger or a file" in said
+    assert "--round: found 0, expected 1 to 1" in refused(capfd, "sample", "--round", "0")
+    capfd.readouterr()
+    assert run("sample") == 0
+    assert "data.experts.answers is gold; fit uses people's answers where it is ledger" in capfd.readouterr().out
+    answer(Answer(rounds()[0].ids[0], "anna", label="undecided"), Answer(rounds()[0].ids[1], "ben", "flag"))
+    assert run("status", *BY_PEOPLE) == 0
+    out = " ".join(capfd.readouterr().out.replace("│", " ").split())
+    assert "1 disputed or flagged" in out
+    assert "labeled 'undecided'" in out

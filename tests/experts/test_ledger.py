@@ -3,14 +3,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from redct.documents import Document
 from redct.errors import InputError, RedctError
 from redct.experts import Answer, Choice, Ledger, Round
-from redct.experts.ledger import Asked, OutdatedError
+from redct.experts.records import Asked, OutdatedError
 
 IDS = [f"doc-{i}" for i in range(6)]
 CHOICE = Choice(np.array([4, 1, 5]), np.array([0.25, 0.75, 0.1, 0.2, 1.0, 0.7]), np.array([0, 0, 1, 1, 2, 2]))
@@ -203,6 +205,32 @@ def test_another_schema_is_refused_and_left_alone(tmp_path: Path, version: int) 
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("table", ["answers", "eligible", "rounds"])
+def test_a_ledger_without_one_of_its_tables_is_said_to_be_damaged(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        add(ledger)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"DROP TABLE {table}")
+    with Ledger(path) as ledger, pytest.raises(InputError, match="found a damaged ledger"):
+        assert ledger.rounds() == ledger.answers()
+
+
+def test_a_text_that_changed_since_it_was_chosen_is_noticed(tmp_path: Path) -> None:
+    documents = [Document(i, f"Text of {i}.", {"target": "tea"}, None) for i in IDS]
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        digests = [document.digest() for document in documents]
+        ledger.add_round("experts", "margin", 7, {}, IDS, CHOICE, digests)
+        never_chosen = replace(documents[0], text="Another.")
+        ledger.check_texts([never_chosen, *documents[1:], replace(documents[2], id="new")])
+        for changed in (
+            replace(documents[4], text="Text of doc-4!"),
+            replace(documents[4], context={"target": "milk"}),
+        ):
+            with pytest.raises(InputError, match=r"1 documents say something else .*'doc-4'.* new ids for new texts"):
+                ledger.check_texts([changed, *documents[:4]])
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     path.write_text("id,label\n" * 100)
@@ -218,7 +246,7 @@ def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
         ledger.record(Answer("doc-1", "ann", label="a"))
         (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
         ledger._connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own "database or disk is full"
-        with pytest.raises(RedctError, match=r"l\.sqlite: cannot be written, and nothing was: .* full"):
+        with pytest.raises(RedctError, match=r"l\.sqlite: cannot be used now \(.* full\), and nothing was"):
             ledger.record_all([Answer("doc-4", "ann", "flag", note="x" * 50_000)])
         assert [answer.document for answer in ledger.answers()] == ["doc-1"]
 

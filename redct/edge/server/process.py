@@ -14,7 +14,7 @@ from redct.edge.runtime import Bundle, BundleError
 from redct.edge.server.app import App
 from redct.edge.server.options import Options
 from redct.errors import InputError, RedctError
-from redct.serving import Server, say, url_of
+from redct.serving import Server, config, say, url_of
 
 ROUNDS = 10  # of the event loop, which needs some to accept a client and to read what it has sent
 
@@ -45,16 +45,10 @@ def _config(app: App, options: Options) -> uvicorn.Config:
     connection: Any = functools.partial(
         _Connection, seconds=options.client_seconds, most=options.connections, busy=app.refuse_busy
     )
-    return uvicorn.Config(
+    return config(
         app,
         http=connection,
-        ws="none",
-        loop="asyncio",
         lifespan="on",
-        log_config=None,
-        log_level="critical",  # what goes wrong, the application logs itself, without texts
-        access_log=False,
-        server_header=False,
         timeout_keep_alive=2**31,  # the connection's own deadline takes its place
         timeout_graceful_shutdown=cast("Any", options.drain_seconds),
     )

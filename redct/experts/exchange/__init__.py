@@ -14,7 +14,8 @@ from redct.errors import InputError
 from redct.experts.exchange import argilla, flat, label_studio, spreadsheet
 from redct.experts.exchange.entries import Entry, entries
 from redct.experts.exchange.intake import Imported, Row, Taken, UnmatchedError, matched, missing_from
-from redct.experts.ledger import Answer, Ledger
+from redct.experts.ledger import Ledger
+from redct.experts.records import Answer
 from redct.files import whole
 from redct.task import Task
 
@@ -101,7 +102,14 @@ def write(
             temporary.write_text(label_studio.interface(task), encoding="utf-8")
 
 
-def read(path: str, form: str, task: Task, chosen: Iterable[str], annotator: str | None = None) -> Imported:
+def read(
+    path: str,
+    form: str,
+    task: Task,
+    chosen: Iterable[str],
+    annotator: str | None = None,
+    known: Iterable[str] = (),
+) -> Imported:
     """Reads the answers of a file.
 
     Args:
@@ -112,11 +120,12 @@ def read(path: str, form: str, task: Task, chosen: Iterable[str], annotator: str
         task: Its labels are the ones an answer may have.
         chosen: Ids of the documents that were chosen for experts.
         annotator: Who answered, where the file does not say.
+        known: Names of annotators as they are spelled already.
 
     Raises:
         InputError: When the file as a whole is not as it must be.
     """
-    return matched(path, FORMS[form_of(path, form)].read(path, task), task, chosen, annotator)
+    return matched(path, FORMS[form_of(path, form)].read(path, task), task, chosen, annotator, known)
 
 
 def take(
@@ -140,9 +149,11 @@ def take(
         InputError: When the file as a whole is not as it must be.
     """
     chosen = (document for each in ledger.rounds() for document in each.ids)
-    found = read(path, form, task, chosen, annotator)
+    recorded = ledger.answers()
+    known = dict.fromkeys(answer.annotator for answer in recorded)
+    found = read(path, form, task, chosen, annotator, known)
     if found.problems and not partial:
         raise UnmatchedError(path, found.problems)
-    new = missing_from(found.answers, ledger.answers())
+    new = missing_from(found.answers, recorded)
     ledger.record_all(new)
     return Taken(path, len(new), len(found.answers) - len(new), found.unanswered, found.problems)

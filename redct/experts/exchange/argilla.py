@@ -36,7 +36,7 @@ def write(path: Path, entries: Iterable[Entry]) -> None:
 def read(path: str, _: Task) -> Iterator[Row]:
     """Yields the ledger's rows that redct left in each record, then the responses that are not among them."""
     names: dict[str, str] = {}
-    for number, record in read_list(path):
+    for number, record in read_list(path, "fields"):
         where, document = f"record {number}", record.get("id")
         known: dict[str, str] = {}  # the label that stands of each annotator
         for row in _left(record):

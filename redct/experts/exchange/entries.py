@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from redct.documents import Document
-from redct.experts.ledger import Answer
+from redct.experts.records import Answer
 
 Value: TypeAlias = str | int | float | None
 
@@ -19,7 +19,7 @@ ANSWER_COLUMNS: Final = (
     "origin",
     "ledger_row",
 )
-COLUMNS: Final = ("id", "text", "context", "round", "suggestion", *ANSWER_COLUMNS)
+COLUMNS: Final = ("id", "text", "context", "round", "suggestion", *ANSWER_COLUMNS, "stands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,21 @@ class Entry:
             "round": self.round,
             "suggestion": self.suggestion,
         }
-        for said in map(said_in, self.answers) if self.answers else [dict.fromkeys(ANSWER_COLUMNS)]:
-            yield {**about, **said}
+        if not self.answers:
+            yield {**about, **dict.fromkeys(ANSWER_COLUMNS), "stands": None}
+        latest = self._latest()
+        for answer in self.answers:
+            stands = answer in latest and answer.kind not in ("undo", "reopen")
+            yield {**about, **said_in(answer), "stands": "yes" if stands else "no"}
 
     def standing(self) -> list[Answer]:
         """Returns the label or skip that stands of each annotator: what other programs know as an answer."""
-        latest: dict[str, Answer] = {}
-        for answer in self.answers:
-            if answer.kind in ("label", "skip"):
-                latest[answer.annotator] = answer
-            elif answer.kind in ("undo", "flag"):
-                latest.pop(answer.annotator, None)
-        return list(latest.values())
+        return [answer for answer in self._latest() if answer.kind in ("label", "skip")]
+
+    def _latest(self) -> list[Answer]:
+        """Returns what each annotator said last, and the last resolution or reopening."""
+        settling = ("resolution", "reopen")
+        return list({None if each.kind in settling else each.annotator: each for each in self.answers}.values())
 
 
 def said_in(answer: Answer) -> dict[str, Value]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, cast, get_args
 
 from redct.errors import InputError
-from redct.experts.ledger import GOLD, Answer, Kind
+from redct.experts.records import Answer, Kind, check_name, spelled_as
 from redct.task import Task
 
 SHOWN: Final = 3  # problems in the one line of an error
@@ -90,9 +90,16 @@ class UnmatchedError(InputError):
         self.problems = problems
 
 
-def matched(path: str, rows: Iterable[Row], task: Task, chosen: Iterable[str], annotator: str | None) -> Imported:
+def matched(
+    path: str,
+    rows: Iterable[Row],
+    task: Task,
+    chosen: Iterable[str],
+    annotator: str | None,
+    known: Iterable[str] = (),
+) -> Imported:
     """Turns the rows of a file into answers, see `redct.experts.exchange.read`."""
-    match = _Matching(f"import:{Path(path).name}", task, frozenset(chosen), annotator)
+    match = _Matching(f"import:{Path(path).name}", task, frozenset(chosen), annotator, list(known))
     found: list[tuple[Row, Answer]] = []
     problems: list[str] = []
     unanswered = 0
@@ -170,6 +177,7 @@ class _Matching:
     task: Task
     chosen: frozenset[str]
     annotator: str | None
+    known: list[str]
 
     def answer(self, values: Mapping[str, str]) -> Answer | None:
         """Returns the answer of a row; None where there is none in it."""
@@ -178,13 +186,11 @@ class _Matching:
             return None
         number = _number(values.get("ledger_row", ""))
         annotator = values.get("annotator", "")
-        if not number and self._who(annotator.strip()) == GOLD:
-            raise InputError(f"annotator {GOLD!r}, which stands for the gold column; expected another name")
         if kind not in get_args(Kind):
             raise InputError(f"kind {_shown(kind)}, expected {', '.join(get_args(Kind))}")
         return Answer(
             self._document(values.get("id", "")),
-            self._who(annotator if number else annotator.strip()),
+            annotator if number and annotator.strip() else self._who(annotator),
             cast("Kind", kind),
             self._label(label) if label.strip() else None,
             values.get("note", ""),
@@ -211,11 +217,12 @@ class _Matching:
         raise InputError(f"label {_shown(value)}, expected one of {', '.join(self.task.labels)}{hint}")
 
     def _who(self, annotator: str) -> str:
+        """Returns who gave an answer, spelled as the ledger spells it: a second spelling would be a second vote."""
         if annotator.strip():
-            return annotator
+            return spelled_as(check_name(annotator), self.known)
         if self.annotator is None:
             raise InputError("no annotator, expected a name (in a column, or --annotator for the whole file)")
-        return self.annotator
+        return spelled_as(check_name(self.annotator), self.known)
 
 
 def _number(value: str) -> int:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 from redct.experts.exchange.entries import Entry, said_in
 from redct.experts.exchange.intake import Row
 from redct.experts.exchange.nested import Object, part, parts, read_list, texts, write_list
-from redct.experts.ledger import Answer
+from redct.experts.records import Answer
 from redct.task import Task
 
 CONTROL: Final = "label"
@@ -48,7 +48,7 @@ def read(path: str, task: Task) -> Iterator[Row]:
 
     An annotation that was redct's and has another label now is a new answer.
     """
-    for number, record in read_list(path):
+    for number, record in read_list(path, "data"):
         data, where = part(record, "data"), f"task {number}"
         document = data.get("id", data.get(task.columns.id or "id"))
         known: dict[str, str] = {}

@@ -20,11 +20,15 @@ def write_list(path: Path, records: Iterable[Object]) -> None:
         file.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def read_list(path: str) -> Iterator[tuple[int, Object]]:
+def read_list(path: str, needed: str) -> Iterator[tuple[int, Object]]:
     """Yields the records of a JSON list, counted from 1.
 
+    Args:
+        path: The file.
+        needed: An object that each record of this form has within it.
+
     Raises:
-        InputError: When the file cannot be read or is no list of objects.
+        InputError: When the file cannot be read or is no list of such records.
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -37,6 +41,9 @@ def read_list(path: str) -> Iterator[tuple[int, Object]]:
     for number, record in enumerate(found, 1):
         if not isinstance(record, dict):
             raise InputError(f"{path}, record {number}: found a JSON {type(record).__name__}, expected an object")
+        if not isinstance(record.get(needed), dict):
+            there = ", ".join(map(repr, list(record)[:8])) or "nothing"
+            raise InputError(f"{path}, record {number}: no {needed!r} in it, only {there}; is it of another --form?")
         yield number, record
 
 

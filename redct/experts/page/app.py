@@ -17,9 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from redct.errors import InputError, RedctError
-from redct.experts.ledger import Answer, OutdatedError
 from redct.experts.page.desk import Desk, Suggestion, View
 from redct.experts.page.guard import HEADERS, Guard, Session
+from redct.experts.records import Answer, OutdatedError
 from redct.task import Task
 
 LOG = logging.getLogger("redct.experts.page")

@@ -10,9 +10,10 @@ from typing import Final
 
 from redct.documents import Document
 from redct.errors import InputError
-from redct.experts.ledger import GOLD, Answer, Ledger, Round
-from redct.experts.page.options import PageOptions, check_name
+from redct.experts.ledger import Ledger
+from redct.experts.page.options import PageOptions
 from redct.experts.page.queue import Queue, State
+from redct.experts.records import GOLD, Answer, Round, check_name, spelled_as
 from redct.experts.verdicts import Verdict, verdicts
 
 PACE_OF: Final = 200  # the latest documents of an annotator that say how fast they are
@@ -128,10 +129,7 @@ class Desk:
         Raises:
             InputError: When it is no name, or none of those who may answer.
         """
-        name = check_name(name)
-        names = self.names
-        if name not in names:
-            name = next((known for known in names if known.casefold() == name.casefold()), name)
+        name = spelled_as(check_name(name), self.names)
         if self._annotators is not None and name not in self._annotators:
             raise InputError(f"found the name {name!r}, expected one of {', '.join(self._annotators)}")
         self._people.setdefault(name, _Person())

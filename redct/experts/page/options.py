@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from redct.errors import InputError
-from redct.experts.ledger import GOLD
+from redct.experts.records import check_name
 
 SHORTEST_PASSPHRASE: Final = 8
-LONGEST_NAME: Final = 80
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,3 @@ class PageOptions:
                 raise InputError(f"--annotators: found {name!r}, expected {checked!r}")
             if name.casefold() in [other.casefold() for other in annotators[:position]]:
                 raise InputError(f"--annotators: found {name!r} twice, expected each once")
-
-
-def check_name(name: str) -> str:
-    """Returns an annotator's name without spaces around and within it doubled.
-
-    Raises:
-        InputError: When it is empty, too long, holds characters that are not printed, or is the gold column's.
-    """
-    name = " ".join(name.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise InputError(f"found the name {name[:LONGEST_NAME]!r}, expected 1 to {LONGEST_NAME} printable characters")
-    if name.casefold() == GOLD:
-        raise InputError(f"found the name {name!r}, which stands for the gold column, expected another")
-    return name

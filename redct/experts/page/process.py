@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import uvicorn
-
 from redct.documents import Document
 from redct.errors import InputError
 from redct.experts.ledger import Ledger
@@ -14,7 +12,7 @@ from redct.experts.page.app import App
 from redct.experts.page.desk import Desk, Suggestion
 from redct.experts.page.guard import Guard
 from redct.experts.page.options import PageOptions
-from redct.serving import Server, say, url_of
+from redct.serving import Server, config, say, url_of
 from redct.task import Task
 
 DRAIN_SECONDS: Final = 3  # in which requests are finished once the process is told to stop
@@ -40,27 +38,12 @@ def serve(
         InputError: When no documents were chosen, the address cannot be had, or the passphrase is none.
     """
     passphrase = options.passphrase()
-    if not path_of_ledger.exists():
-        raise InputError("no documents were chosen yet; run `redct sample`")
-    with Ledger(path_of_ledger) as ledger, _listen(options) as listener:
+    with Ledger(path_of_ledger, create=False) as ledger, _listen(options) as listener:
         guard = Guard(listener.getsockname()[1], local=options.local, passphrase=passphrase)
         desk = Desk(ledger, documents, task.labels, options)
         app = App(desk, guard, task, suggestions if options.show_suggestion else {})
-        server = Server(
-            uvicorn.Config(
-                app,
-                http="h11",
-                ws="none",
-                loop="asyncio",
-                lifespan="off",
-                log_config=None,
-                log_level="critical",  # what goes wrong, the application logs itself, without texts
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
-            )
-        )
+        behaviour = {"http": "h11", "lifespan": "off", "proxy_headers": False}
+        server = Server(config(app, **behaviour, timeout_graceful_shutdown=DRAIN_SECONDS))
         server.greeting = _greeting(listener, guard.token, options)
         server.run([listener])
     say("redct annotate: stopped; all answers are in the ledger")

@@ -186,6 +186,8 @@ def test_a_workbook_as_excel_saves_it(tmp_path: Path, ledger: Ledger) -> None:
         ("a.csv", "csv", "id,ID,label\n1,2,FAVOR\n", "column 'id' stands 2 times"),
         ("a.xlsx", "xlsx", "PK no workbook", "cannot be read as an Excel file"),
         ("a.json", "label_studio", "{", "not JSON"),
+        ("a.json", "label_studio", '[{"id": "x", "fields": {}}]', "record 1: no 'data' in it, only 'id', 'fields'"),
+        ("a.json", "argilla", '[{"id": 1, "data": {}, "annotations": []}]', "no 'fields' in it, .* another --form"),
         ("a.json", "label_studio", '{"data": {}}', "found a JSON dict, expected a list of objects"),
         ("a.json", "argilla", "[1]", "record 1: found a JSON int"),
         ("a.json", "argilla", b"\xff", "not JSON"),
@@ -310,6 +312,15 @@ def test_half_a_surrogate_pair_in_json_is_no_crash(tmp_path: Path, ledger: Ledge
 def test_nobody_is_called_as_the_gold_column_is(tmp_path: Path, ledger: Ledger) -> None:
     """Its answers are no person's, so they would never reach the training."""
     path = file(tmp_path, "mine.csv", "id,label,annotator\nx,FAVOR,gold\n")
-    with pytest.raises(UnmatchedError, match="row 2: annotator 'gold', which stands for the gold column"):
+    with pytest.raises(UnmatchedError, match="row 2: found the name 'gold', which stands for the gold column"):
         take(ledger, path, "csv", TASK)
     assert ledger.answers() == []
+
+
+def test_one_annotator_has_one_name(tmp_path: Path, ledger: Ledger) -> None:
+    """A second spelling would be a second vote."""
+    ledger.record(Answer("12", "Ben Lee", label="FAVOR"))
+    path = file(tmp_path, "more.csv", "id,label,annotator\nx,FAVOR, ben  lee \ny,NONE,BEN LEE\n")
+    take(ledger, path, "csv", TASK)
+    take(ledger, file(tmp_path, "own.csv", "id,label\n=z,NONE\n"), "csv", TASK, " Ben Lee")
+    assert {answer.annotator for answer in ledger.answers()} == {"Ben Lee"}

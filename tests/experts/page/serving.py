@@ -17,8 +17,8 @@ import numpy as np
 
 from redct.documents import Document
 from redct.experts import Choice, Ledger
-from redct.experts.ledger import Asked
 from redct.experts.page import PageOptions, Suggestion, serve
+from redct.experts.records import Asked
 from redct.task import Columns, Task
 
 LABELS = ["for", "against", "neutral"]

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from redct.errors import InputError
 from redct.experts import Answer, Ledger, verdicts
-from redct.experts.ledger import GOLD, OutdatedError
 from redct.experts.page.desk import Desk, View
 from redct.experts.page.options import PageOptions
 from redct.experts.page.queue import Queue, State
+from redct.experts.records import GOLD, OutdatedError
 
 DOCUMENTS = made_up(40)
 IDS = list(DOCUMENTS)
