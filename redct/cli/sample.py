@@ -9,7 +9,7 @@ from redct.cli.show import show_table
 from redct.experts import RANDOMISED, STRATEGIES, Ledger, Round, seconds_per_document
 from redct.hub.store import LabelTable
 from redct.training.datamodule import LabeledTextDataModule
-from redct.training.outlook import outlook
+from redct.training.forecast import forecast
 
 WHY_RANDOMISED = (
     "Use margin_randomised, the default: it puts the documents of which the LLM is least sure before the experts, and "
@@ -46,7 +46,7 @@ def choose_round(
         if seconds is not None:
             minutes = seconds * len(chosen.ids) / 60
             print(f"by what a document has taken so far ({seconds:.0f} s): {minutes:.0f} minutes")
-        for line in outlook(ledger, documents, table, corpus.seed):
+        for line in forecast(ledger, documents, table, corpus.seed):
             print(line)
 
 

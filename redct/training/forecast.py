@@ -14,7 +14,7 @@ from redct.training.answers import Answers, answers_of_people
 Floats = npt.NDArray[np.float64]
 
 
-def outlook(ledger: Ledger, documents: Sequence[Document], table: LabelTable, seed: int) -> list[str]:
+def forecast(ledger: Ledger, documents: Sequence[Document], table: LabelTable, seed: int) -> list[str]:
     """Returns lines for the user; see `redct.experts.forecast`.
 
     Args:
