@@ -97,7 +97,7 @@ def _write(corpus: Path, folder: Path, columns: dict[str, str | None], labels: l
     if columns["gold"]:
         data |= {"test": 0.2, "predict": "both"}
     answers = "gold" if columns["gold"] else "ledger"
-    data["experts"] = {"budget": 0.1, "strategy": "margin_randomised", "answers": answers}
+    data["experts"] = {"budget": 0.1, "strategy": "random", "answers": answers}
     plan = {
         "seed_everything": 1,
         "task": f"tasks/{name}.yaml",
@@ -106,8 +106,7 @@ def _write(corpus: Path, folder: Path, columns: dict[str, str | None], labels: l
             "class_path": "redct.hub.LocalLabeler",
             "init_args": {"model": "mistralai/Mistral-7B-Instruct-v0.2"},
         },
-        "model": {"encoder": "roberta-base", "learning_rate": 2e-5},
-        "trainer": {"max_epochs": 5},
+        "model": {"encoder": "roberta-base"},
     }
     task.parent.mkdir(parents=True, exist_ok=True)
     for path, content in ((task, codebook), (study, plan)):

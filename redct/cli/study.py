@@ -27,6 +27,7 @@ from redct.hub.store import LabelStore
 from redct.task import Task
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
+from redct.training.length import SuitableLength
 
 COMMANDS = {
     "predict": "Label documents with a large language model.",
@@ -36,7 +37,7 @@ COMMANDS = {
     "test": "Score the best checkpoint on held-out documents, beside the LLM.",
     "export": "Write the edge bundle: the classifier for a machine without torch and network.",
 }
-TRAINER_DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0, "max_epochs": 5}
+TRAINER_DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
 
 def run(args: Sequence[str]) -> None:
@@ -159,18 +160,15 @@ class StudyCLI(LightningCLI):
             raise InputError(f"trainer: {error}") from error
 
     def _callbacks(self) -> list[Callback]:
-        silent = self._get(self.config_init, "trainer").get("enable_progress_bar") is False
-        bar: list[Callback] = [] if silent else [StudyProgressBar()]
-        if self.subcommand != "fit":
-            return bar
-        best = ModelCheckpoint(
-            self.folder / "checkpoints",
-            "best",
-            monitor="val_loss",
-            save_last=True,
-            enable_version_counter=False,
-        )
-        return [*bar, best, EarlyStopping("val_loss", patience=3)]
+        asked = self._get(self.config_init, "trainer")
+        ours: list[Callback] = [] if asked.get("enable_progress_bar") is False else [StudyProgressBar()]
+        if asked.get("max_epochs") is None and asked.get("max_time") is None and asked.get("max_steps") == -1:
+            ours.append(SuitableLength())
+        if self.subcommand == "fit":
+            folder = self.folder / "checkpoints"
+            ours.append(ModelCheckpoint(folder, "best", "val_loss", save_last=True, enable_version_counter=False))
+            ours.append(EarlyStopping("val_loss", patience=3))
+        return ours
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
@@ -283,6 +281,7 @@ def _quiet() -> None:
         "infer the batch indices",
         "LeafSpec",
         "Be aware that when",
+        "`max_epochs` was not set",
     )
     for message in (f".*{part}.*" for part in advice):
         warnings.filterwarnings("ignore", message=message)

@@ -1,6 +1,8 @@
 """The study's trainer: commands that know a whole study are its methods, and their flags its arguments."""
 
+from functools import partial
 from inspect import signature
+from math import ceil
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,7 @@ from redct.cli.sample import choose_round
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
+from redct.training.length import SuitableLength, suitable_epochs
 from redct.training.out_of_fold import out_of_fold
 
 SWITCHES = {
@@ -43,12 +46,14 @@ class StudyTrainer(L.Trainer):
         options = {name: value for name, value in model.hparams.items() if name in known}
         options["optimizer"] = model.optimizer
 
+        taught = ceil(len(corpus.splits().train) * (folds - 1) / folds)
+
         def edge_probs() -> npt.NDArray[np.float64]:
             return out_of_fold(
                 corpus.splits().train.documents,
                 corpus.targets_so_far(),
                 options,
-                self._student_trainer,
+                partial(self._student_trainer, ceil(taught / datamodule.batch_size)),
                 datamodule.length(),
                 datamodule.batch_size,
                 datamodule.cache,
@@ -58,12 +63,13 @@ class StudyTrainer(L.Trainer):
 
         choose_round(datamodule, round, edge_probs)
 
-    def _student_trainer(self) -> L.Trainer:
-        """Returns a trainer that trains as this one does, on one device, and keeps nothing."""
+    def _student_trainer(self, batches: int) -> L.Trainer:
+        """Returns a trainer that trains as this one does, on one device and on so many batches, and keeps nothing."""
+        suitable = any(isinstance(callback, SuitableLength) for callback in self.callbacks)  # type: ignore[attr-defined]
         return L.Trainer(
             accelerator="cpu" if isinstance(self.accelerator, CPUAccelerator) else "auto",
             devices=1,
-            max_epochs=self.max_epochs,
+            max_epochs=suitable_epochs(batches) if suitable else self.max_epochs,
             max_steps=self.max_steps,
             precision=self.precision,
             gradient_clip_val=self.gradient_clip_val,

@@ -68,7 +68,8 @@ class EdgeClassifier(L.LightningModule):
     Args:
         encoder: Hub id or folder of an encoder; `minilm` is the one that works offline.
         labels: The task's labels; the command line takes them from the task.
-        learning_rate: Peak learning rate of AdamW.
+        learning_rate: Peak learning rate of AdamW; by default it falls with the square of the encoder's width: 1e-4 at
+            384 (MiniLM), 2.5e-5 at 768 (base models), 1.4e-5 at 1024 (large ones).
         weight_decay: Weight decay of AdamW, not applied to biases and norms.
         warmup: Share of the steps in which the learning rate rises; it falls linearly in the others.
         optimizer: Another optimizer, as class_path and init_args; it brings its own learning rate.
@@ -78,7 +79,7 @@ class EdgeClassifier(L.LightningModule):
         self,
         labels: list[str],
         encoder: str = "roberta-base",
-        learning_rate: float = 2e-5,
+        learning_rate: float | None = None,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         optimizer: OptimizerCallable | None = None,
@@ -180,10 +181,14 @@ class EdgeClassifier(L.LightningModule):
         if self.optimizer is not None:
             optimizer = self.optimizer(self.parameters())
         else:
-            optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.learning_rate)
+            optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.learning_rate or self._suitable_rate())
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = linear_schedule(optimizer, round(self.warmup * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _suitable_rate(self) -> float:
+        assert self.network is not None
+        return 1e-4 * float(384 / self.network.config.hidden_size) ** 2
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]

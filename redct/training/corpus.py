@@ -129,7 +129,7 @@ class LabeledCorpus:
         if (table.label < 0).all():
             where = ", ".join(map(str, self.label_folders))
             raise InputError(f"{where}: no document has a label, only errors; expected labels to train on")
-        table, record = corrections.correct(stored, documents, self.targets, self.calibration, answers, self.seed)
+        table, record = self._corrected(stored, documents, answers)
         self.notes += corrections.notes(record)
         self.corrections |= record
         targets = build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
@@ -141,6 +141,16 @@ class LabeledCorpus:
         parts = {"train": train, "validation": validation, **reserve}
         self._describe(table, parts, answers)
         return parts
+
+    def _corrected(
+        self, stored: LabelTable, documents: list[Document], answers: Answers
+    ) -> tuple[LabelTable, dict[str, Any]]:
+        """Returns the labels as the experts' answers correct them, and what was done."""
+        embed = self.asking.evidence.get("embeddings")
+        ids = {document.id for document in documents}
+        kept = np.array([document.id in ids for document in self.splits().train.documents])
+        embeddings = None if embed is None else lambda: embed()[kept]  # the reserve is no longer among the documents
+        return corrections.correct(stored, documents, self.targets, self.calibration, answers, self.seed, embeddings)
 
     def _split(self, part: Part, weight: npt.NDArray[np.float32], share: float) -> tuple[Part, Part]:
         """Returns what to train on, and a share to validate on; what stands for nothing in the corpus only trains."""

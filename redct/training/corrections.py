@@ -1,8 +1,8 @@
 """Corrections of the LLM's label distributions, before the classifier is trained on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from redct.calibration import (
     LARGEST_TEMPERATURE,
     SMALLEST_TEMPERATURE,
+    Reliability,
     cross_fit,
     divide_prior,
     mean_distribution,
@@ -21,6 +22,7 @@ from redct.documents import Document
 from redct.experts import majority
 from redct.hub.content_free import content_free_priors
 from redct.hub.store import LabelTable
+from redct.training import error_model
 from redct.training.answers import Answers
 from redct.training.relabeling import TargetKind
 
@@ -43,12 +45,13 @@ class Calibration:
         prior: Which label prior to divide out, without any gold: none; `batch`, the mean distribution over the
             corpus; or `content_free`, what the LLM answers to texts that say nothing, which
             `redct predict --data.predict content_free` asks it.
-        temperature: Scale soft targets by a temperature fitted to the experts' answers, each with the weight
-            1 / inclusion probability, where at least 50 answers come from a randomised choice.
+        experts: What the experts' answers do for all other documents, where at least 50 of them come from a randomised
+            choice. `regression` models how the LLM errs, see `redct.training.error_model`, unless a temperature fits
+            better; `temperature` makes soft targets as sure as the LLM is right; `none`.
     """
 
     prior: Literal["none", "batch", "content_free"] = "none"
-    temperature: bool = True
+    experts: Literal["regression", "temperature", "none"] = "regression"
 
 
 def correct(
@@ -58,8 +61,9 @@ def correct(
     options: Calibration,
     answers: Answers,
     seed: int,
+    embeddings: Callable[[], npt.NDArray[np.float32]] | None = None,
 ) -> tuple[LabelTable, dict[str, Any]]:
-    """Divides the label prior out and scales by a temperature, as far as options and answers allow.
+    """Divides the label prior out and applies what the answers say about the LLM, as far as options and answers allow.
 
     Args:
         stored: Labels of all documents, and of the content-free ones where their prior is asked for.
@@ -67,7 +71,8 @@ def correct(
         kind: What targets the labels are for: a temperature is only for soft ones, expit ones stay as they are.
         options: What is asked for.
         answers: The experts' answers.
-        seed: Deals the answers out to the folds in which a temperature is judged.
+        seed: Deals documents and answers out to folds.
+        embeddings: Gives (N, D) embeddings of the documents to the regression, which else does without them.
 
     Returns:
         The N labels, and what was done, as JSON values.
@@ -76,26 +81,66 @@ def correct(
         InputError: When a document has no row, or the content-free prior no labels.
     """
     own = stored.aligned([document.id for document in documents])
-    asked = {"prior": options.prior, "temperature": options.temperature and kind == "soft"}
-    record: dict[str, Any] = {"asked": asked, "prior": None, "temperature": None, "why": None, "reliability": None}
+    asked = {"prior": options.prior, "experts": "none" if kind == "expit" else options.experts}
+    nothing = dict.fromkeys(("prior", "temperature", "regression", "why", "reliability"))
+    record: dict[str, Any] = {"asked": asked, **nothing}
     if kind == "expit":
         return own, record | {"why": "targets: expit reproduces RED-CT's code"}
     table, prior = _without_prior(own, stored, documents, options)
     record["prior"] = prior
     if why := _unusable(own, answers):
         return table, record | {"why": why}
-    at = _usable(own, answers)
-    judged = [majority(answers.shares[n], own.probs[n]) for n in at], [answers.weight[n] for n in at]
-    steps = {"llm": reliability(own.logprobs[at], *judged)}
+    at = np.array(_usable(own, answers), dtype=np.int64)
+    judge = _Judge([majority(answers.shares[n], own.probs[n]) for n in at], [answers.weight[n] for n in at], seed)
+    steps = {"llm": judge.given(own.logprobs[at])}
     if prior:
-        steps["prior"] = reliability(table.logprobs[at], *judged)
-    if asked["temperature"]:
-        fitted = cross_fit(table.logprobs[at], *judged, seed)
-        table = _with(table, scale(table.logprobs[table.label >= 0], fitted.temperature))
-        steps["temperature"] = fitted.held_out
-        record["temperature"] = {"value": fitted.temperature, "folds": fitted.folds}
+        steps["prior"] = judge.given(table.logprobs[at])
+    if options.experts != "none":
+        scaling = cross_fit(table.logprobs[at], *judge.answers, seed)
+        steps["temperature"] = scaling.held_out
+        if options.experts == "regression":
+            found, steps["regression"] = _with_regression(table, at, answers, judge, embeddings)
+        if options.experts == "regression" and steps["regression"].log_loss <= scaling.held_out.log_loss:
+            record["regression"] = {"labels_changed": int((found.label != table.label).sum()), "folds": scaling.folds}
+            table = found
+        elif kind == "soft":
+            table = _with(table, scale(table.logprobs[table.label >= 0], scaling.temperature))
+            record["temperature"] = {"value": scaling.temperature, "folds": scaling.folds}
     record["reliability"] = {"answers": len(at), **{name: asdict(found) for name, found in steps.items()}}
     return table, record
+
+
+class _Judge(NamedTuple):
+    """The answers by which corrections are judged: labels and weights; the seed deals them out to folds."""
+
+    label: list[int]
+    weight: list[float]
+    seed: int
+
+    @property
+    def answers(self) -> tuple[list[int], list[float]]:
+        return self.label, self.weight
+
+    def given(self, logprobs: npt.NDArray[np.floating]) -> Reliability:
+        return reliability(logprobs, self.label, self.weight)
+
+
+def _with_regression(
+    table: LabelTable,
+    at: npt.NDArray[np.int64],
+    answers: Answers,
+    judge: _Judge,
+    embeddings: Callable[[], npt.NDArray[np.float32]] | None,
+) -> tuple[LabelTable, Reliability]:
+    """Returns the labels corrected by a model of the LLM's errors, and how that does on answers it has not seen."""
+    known = np.flatnonzero(table.label >= 0)
+    vectors = None if embeddings is None else embeddings()[known]
+    evidence = error_model.gather(table.logprobs[known], vectors, judge.seed)
+    answered = evidence.rows(np.searchsorted(known, at))
+    shares = np.array([answers.shares[n] for n in at.tolist()])
+    model = error_model.fit_errors(answered, shares, judge.weight)
+    judged = error_model.cross_fit_errors(answered, shares, *judge.answers, judge.seed)
+    return _with(table, error_model.corrected(model, evidence)), judged
 
 
 def notes(record: dict[str, Any]) -> list[str]:
@@ -108,12 +153,17 @@ def notes(record: dict[str, Any]) -> list[str]:
         lines.append(f"label prior divided out ({asked['prior']}): {shares}; {changed}")
     elif asked["prior"] != "none":
         lines.append(f"label prior not divided out: {record['why']}")
-    if temperature:
+    if regression := record["regression"]:
+        lines.append(
+            "the LLM's label distributions are corrected by a regression of the experts' answers on them and the "
+            f"documents; {regression['labels_changed']:,} likeliest labels changed"
+        )
+    elif temperature:
         bound = _BOUNDS.get(temperature["value"], "")
         lines.append(f"soft targets scaled by a temperature of {temperature['value']:.2f}{bound}")
-    elif asked["temperature"]:
-        lines.append(f"no temperature was fitted: {record['why']}")
-    if prior or temperature:
+    elif record["why"] and asked["experts"] != "none":
+        lines.append(f"the LLM's label distributions stay uncorrected: {record['why']}")
+    if prior or regression or temperature:
         lines += _judgement(record["reliability"])
     return lines
 
@@ -121,7 +171,12 @@ def notes(record: dict[str, Any]) -> list[str]:
 def _judgement(found: dict[str, Any] | None) -> list[str]:
     if not found:
         return []
-    steps = {"llm": "LLM", "prior": "prior divided out", "temperature": "temperature, cross-fitted"}
+    steps = {
+        "llm": "LLM",
+        "prior": "prior divided out",
+        "temperature": "temperature, cross-fitted",
+        "regression": "regression, cross-fitted",
+    }
     values = " -> ".join(
         f"{found[step]['ece']:.3f} and {found[step]['log_loss']:.3f} ({name})"
         for step, name in steps.items()

@@ -41,16 +41,16 @@ def plain(table: LabelTable) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize(
     ("given", "kind", "options", "reason"),
     [
-        (answers(90, "it was foggy"), "soft", Calibration(), "no temperature was fitted: it was foggy"),
-        (Answers(), "soft", Calibration(), "no temperature was fitted: no experts were asked"),
+        (answers(90, "it was foggy"), "soft", Calibration(), "stay uncorrected: it was foggy"),
+        (Answers(), "soft", Calibration(), "stay uncorrected: no experts were asked"),
         (
             answers(40),
             "soft",
             Calibration(),
             "answers of a randomised choice to documents with an LLM label, expected at least 50",
         ),
-        (answers(90), "soft", Calibration(temperature=False), None),
-        (answers(90), "hard", Calibration(), None),
+        (answers(90), "soft", Calibration(experts="none"), None),
+        (answers(90), "hard", Calibration(experts="temperature"), None),
         (answers(90), "expit", Calibration(), None),
         (answers(90), "expit", Calibration("batch"), "label prior not divided out: targets: expit reproduces"),
     ],
@@ -68,7 +68,7 @@ def test_nothing_is_corrected_without_reason(table, given, kind, options, reason
 def test_a_temperature_weighs_answers_and_leaves_labels(table) -> None:
     given = answers(90)
     at = [n for n in given.shares if table.label[n] >= 0]
-    corrected, record = correct(table, DOCUMENTS, "soft", Calibration(), given, 0)
+    corrected, record = correct(table, DOCUMENTS, "soft", Calibration(experts="temperature"), given, 0)
     weight = [given.weight[n] for n in at]
     expected = fit_temperature(table.logprobs[at], [int(given.shares[n].argmax()) for n in at], weight)
     assert record["temperature"]["value"] == expected
@@ -85,12 +85,67 @@ def test_a_temperature_weighs_answers_and_leaves_labels(table) -> None:
     assert f"on {len(at)} answers of a randomised choice, weighted: {found['llm']['ece']:.3f} and " in second
 
 
+def wrong_on_a_kind(n: int = 400) -> tuple[LabelTable, list[Document], np.ndarray, np.ndarray]:
+    """Labels of an LLM that is wrong where the first coordinate of a document's embedding is large."""
+    rng = np.random.default_rng(5)
+    truth, embeddings = rng.integers(3, size=n), rng.normal(size=(n, 6)).astype(np.float32)
+    kind = embeddings[:, 0] > 0.5
+    logprobs = rng.normal(size=(n, 3)) + 3 * np.eye(3)[np.where(kind, (truth + 1) % 3, truth)]
+    embeddings[np.arange(n), truth + 1] += 2
+    documents = [Document(f"d{i}", "text", {}, None) for i in range(n)]
+    arrays = [x.astype(np.float32) for x in (softmax(logprobs, axis=1), log_softmax(logprobs, axis=1))]
+    label = logprobs.argmax(axis=1)
+    label[0] = -1
+    return (
+        LabelTable(["a", "b", "c"], [d.id for d in documents], label, *arrays, np.ones(n)),
+        documents,
+        truth,
+        embeddings,
+    )
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_a_regression_on_answers_corrects_all_documents(kind) -> None:
+    table, documents, truth, embeddings = wrong_on_a_kind()
+    at = np.random.default_rng(6).permutation(400)[:100].tolist()
+    given = answered({n: int(truth[n]) for n in at}, dict.fromkeys(at, 4.0), 3)
+    found, record = correct(table, documents, kind, Calibration(), given, 0, lambda: embeddings)
+    others = np.setdiff1d(np.arange(1, 400), at)
+    before, after = (np.mean(x.label[others] == truth[others]) for x in (table, found))
+    assert after > before + 0.1
+    assert found.label[0] == -1
+    assert record["regression"]["labels_changed"] == int((found.label != table.label).sum()) > 40
+    steps = record["reliability"]
+    assert steps["regression"]["log_loss"] < steps["temperature"]["log_loss"] < steps["llm"]["log_loss"]
+    first, second = notes(record)
+    assert "corrected by a regression of the experts' answers" in first
+    assert "(regression, cross-fitted)" in second
+    np.testing.assert_array_equal(found.label[1:], found.probs[1:].argmax(axis=1))
+
+
+def test_a_regression_that_does_worse_than_a_temperature_is_not_taken() -> None:
+    rng = np.random.default_rng(7)
+    truth, embeddings = rng.integers(3, size=300), rng.normal(size=(300, 200)).astype(np.float32)
+    logprobs = log_softmax(rng.normal(size=(300, 3)) + 2 * np.eye(3)[truth], axis=1).astype(np.float32)
+    documents = [Document(f"d{i}", "text", {}, None) for i in range(300)]
+    arrays = (np.exp(logprobs), logprobs, np.ones(300, dtype=np.float32))
+    table = LabelTable(["a", "b", "c"], [d.id for d in documents], logprobs.argmax(axis=1), *arrays)
+    at = rng.permutation(300)[:60].tolist()
+    given = answered({n: int(truth[n]) for n in at}, dict.fromkeys(at, 5.0), 3)
+    found, record = correct(table, documents, "soft", Calibration(), given, 0, lambda: embeddings)
+    steps = record["reliability"]
+    assert (record["regression"] is None) == (steps["regression"]["log_loss"] > steps["temperature"]["log_loss"])
+    assert (record["temperature"] is None) != (record["regression"] is None)
+    if record["regression"] is None:
+        np.testing.assert_array_equal(found.label, table.label)
+
+
 @pytest.mark.parametrize(("offset", "bound", "value"), [(0, "smallest", 0.01), (1, "largest", 100)])
 def test_a_temperature_at_a_bound_is_said(table, offset, bound, value) -> None:
     known = np.flatnonzero(table.label >= 0)[:60].tolist()
     label = {n: int(table.label[n] + offset) % 3 for n in known}
     given = answered(label, dict.fromkeys(known, 2.0), 3)
-    _, record = correct(table, DOCUMENTS, "soft", Calibration(), given, 0)
+    _, record = correct(table, DOCUMENTS, "soft", Calibration(experts="temperature"), given, 0)
     assert record["temperature"]["value"] == value
     assert f"the {bound} allowed" in notes(record)[0]
 
@@ -113,8 +168,8 @@ def test_the_prior_of_the_corpus_is_divided_out(table, kind) -> None:
 
 def test_the_temperature_is_fitted_after_the_prior_is_divided_out(table) -> None:
     given = answers(90)
-    without, _ = correct(table, DOCUMENTS, "soft", Calibration("batch", temperature=False), given, 0)
-    both, record = correct(table, DOCUMENTS, "soft", Calibration("batch"), given, 0)
+    without, _ = correct(table, DOCUMENTS, "soft", Calibration("batch", "none"), given, 0)
+    both, record = correct(table, DOCUMENTS, "soft", Calibration("batch", "temperature"), given, 0)
     steps = record["reliability"]
     assert [*steps] == ["answers", "llm", "prior", "temperature"]
     at = [n for n in given.shares if table.label[n] >= 0]
@@ -122,7 +177,7 @@ def test_the_temperature_is_fitted_after_the_prior_is_divided_out(table) -> None
     losses = [-log_softmax(t.logprobs[at], axis=1)[np.arange(len(at)), right] for t in (table, without)]
     expected = [np.average(loss, weights=weight) for loss in losses]
     assert [steps["llm"]["log_loss"], steps["prior"]["log_loss"]] == pytest.approx(expected, rel=1e-5)
-    again, alone = correct(without, DOCUMENTS, "soft", Calibration(), given, 0)
+    again, alone = correct(without, DOCUMENTS, "soft", Calibration(experts="temperature"), given, 0)
     assert record["temperature"]["value"] == pytest.approx(alone["temperature"]["value"])
     np.testing.assert_allclose(both.probs, again.probs, atol=1e-6)
 
