@@ -97,7 +97,7 @@ def _write(corpus: Path, folder: Path, columns: dict[str, str | None], labels: l
     if columns["gold"]:
         data |= {"test": 0.2, "predict": "both"}
     answers = "gold" if columns["gold"] else "ledger"
-    data["experts"] = {"budget": 0.1, "strategy": "random", "answers": answers}
+    data["experts"] = {"budget": 0.1, "strategy": "margin_randomised", "answers": answers}
     plan = {
         "seed_everything": 1,
         "task": f"tasks/{name}.yaml",

@@ -23,10 +23,10 @@ class Experts:
     Args:
         budget: How much the experts label in a round: a share of the corpus (0 to 1), a number of documents, or
             their time, such as `90 minutes`, by what a document has taken so far.
-        strategy: How documents are chosen, see `redct sample --help`. `random` draws all alike: the answers then say
-            most about how the LLM errs, which corrects it for all documents. `margin_randomised` draws uncertain
-            documents more often, with known probabilities; `margin` takes the least certain of each class, as RED-CT
-            does, and its answers serve as training rows only.
+        strategy: How documents are chosen, see `redct sample --help`. `margin_randomised` draws uncertain documents
+            more often, with known probabilities, so that the answers serve as training rows, to correct what the LLM
+            said about all other documents, and for valid estimates at once; `random` draws all alike; `margin` takes
+            the least certain of each class, as RED-CT does, and its answers serve as training rows only.
         floor: Share of the chance that the randomised strategies spread evenly over all documents.
         mix: Strategies with their shares, for `mixed` and `mixed_randomised`.
         answers: `gold` lets the gold column stand for the experts; `ledger` takes what people answered in
@@ -34,7 +34,7 @@ class Experts:
     """
 
     budget: float | str = 0.10
-    strategy: str = "random"
+    strategy: str = "margin_randomised"
     floor: float = 0.2
     mix: dict[str, float] | None = None
     answers: Literal["gold", "ledger"] | Source = "gold"
