@@ -1,0 +1,172 @@
+"""95 % intervals of estimates, measured to hold with few answers and unequal chances too.
+
+The variance has two parts. The experts' documents were drawn: that part is Hájek's, see `experts.weights.mean`, and all
+there is when an estimate is about the corpus at hand. Where it is about more, of which the corpus is a sample, the
+corpus' own variance is added, by clusters where documents come in clusters: the draw of single documents from a given
+corpus does not depend on these. A normal interval would be too narrow with few answers, so
+
+- two imaginary answers on which experts and machine differ as much as experts do among each other are added to the
+  variance, as Agresti & Coull (1998) do to shares: else it is 0 where no error of the machine was drawn, though one
+  that is rare and weighs much is what an estimate errs by;
+- quantiles are of Student's t with the degrees of freedom that a variance estimated from such unequal weights has
+  (Satterthwaite 1946), (sum k)^2 / sum k^2 - 1, where k is what an answer would add to it if all residuals were alike;
+- the interval of a share is Wilson's (1927) for a sample of p (1 - p) / variance answers (Korn & Graubard 1998), which
+  stays within 0 and 1 and is longer towards 1/2.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t as student
+
+from redct.evidence.estimates.estimators import Solution
+from redct.evidence.estimates.questions import Question
+from redct.evidence.estimates.sample import Sample
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+LEVEL: Final = 0.95
+_IMAGINARY: Final = 2
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval.
+
+    Args:
+        value: The figure.
+        low: Lower end of the interval.
+        high: Upper end.
+        standard_error: Root of the variance that the interval rests on.
+        freedom: Degrees of freedom of its quantiles.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    freedom: float
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What an interval's width rests on, for C figures.
+
+    Args:
+        of_the_draw: (C,) variance since only some documents were answered.
+        unit: (C,) what that would be were all residuals 1.
+        of_the_corpus: (C,) variance since the corpus is a sample; 0 where the estimate is about the corpus.
+        answers: (C,) answers that have a part in the figure.
+        label: (C,) the label's share among these answers, weighted by their part.
+        freedom: (C,) degrees of freedom.
+    """
+
+    of_the_draw: Floats
+    unit: Floats
+    of_the_corpus: Floats
+    answers: Floats
+    label: Floats
+    freedom: Floats
+
+    def imagined(self) -> Floats:
+        """(C,) variance of a label among the experts' answers, were there two more of each kind."""
+        share = (self.answers * self.label + 2) / (self.answers + 4)
+        return share * (1 - share)
+
+    def variance(self) -> Floats:
+        """(C,) variance with the imaginary answers."""
+        return self._with_imaginary(self.of_the_draw, self.unit) + self.of_the_corpus
+
+    def ends(self, value: Floats, share: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Returns (C,) lower and (C,) upper ends of the intervals.
+
+        Args:
+            value: (C,) the figures.
+            share: (C,) whether a figure is a share.
+        """
+        quantile = student.ppf((1 + LEVEL) / 2, self.freedom)
+        half_width = quantile * np.sqrt(self.variance())
+        p = np.clip(value, 0, 1)
+        a = half_width**2 / self._with_imaginary(p * (1 - p), np.ones(len(p)))
+        middle, half = (p + a / 2) / (1 + a), np.sqrt(a * p * (1 - p) + a**2 / 4) / (1 + a)
+        return np.where(share, middle - half, value - half_width), np.where(share, middle + half, value + half_width)
+
+    def _with_imaginary(self, found: Floats, of_one: Floats) -> Floats:
+        return (self.answers * found + _IMAGINARY * self.imagined() * of_one) / (self.answers + _IMAGINARY)
+
+
+def precision(solution: Solution, sample: Sample, wider: bool, cluster: Ints | None = None) -> Precision:
+    """Finds how precise the figures of `experts_only`, `dsl` or `ppi` are.
+
+    Args:
+        solution: The figures.
+        sample: The label.
+        wider: Whether they are about a wider population, of which the corpus is a sample; else about the corpus.
+        cluster: (N,) the cluster of each document, 0 to G-1, of which that population consists.
+    """
+    design, at = sample.design, sample.design.at
+    residual = solution.by_expert if solution.by_machine is None else solution.by_expert - solution.by_machine
+    leverage = solution.leverage[at] ** 2
+    part = (design.weight * design.unit)[at, None] * leverage
+    weighted = design.weight[at, None] * leverage
+    with np.errstate(invalid="ignore", divide="ignore"):  # no variance of the draw where all documents were drawn
+        freedom = np.nan_to_num(part.sum(axis=0) ** 2 / (part**2).sum(axis=0), nan=np.inf, posinf=np.inf) - 1
+    if cluster is not None and wider:
+        freedom = np.minimum(freedom, len(np.unique(cluster)) - 1)
+    return Precision(
+        design.variance(residual),
+        (design.unit[:, None] * solution.leverage**2).sum(axis=0) / len(design) ** 2,
+        _of_the_corpus(solution, sample, residual, cluster) if wider else np.zeros(len(solution.value)),
+        np.count_nonzero(leverage, axis=0).astype(np.float64),
+        sample.known[at] @ weighted / weighted.sum(axis=0),
+        np.maximum(freedom, 1.0),
+    )
+
+
+def _of_the_corpus(solution: Solution, sample: Sample, residual: Floats, cluster: Ints | None) -> Floats:
+    """(C,) variance of the figures that answers to all documents would give.
+
+    Documents of a cluster add their products, each with the machine's part for those without an answer; clusters can
+    only widen an interval.
+    """
+    d, n = sample.design.weight, len(sample.design)
+    alone = d @ solution.by_expert**2
+    if cluster is not None:
+        score = d[:, None] * residual
+        score = score if solution.by_machine is None else score + solution.by_machine
+        alone = alone + np.maximum(_sums(score, cluster) - (score**2).sum(axis=0), 0)
+    return np.asarray(alone / n**2)
+
+
+def _sums(score: Floats, cluster: Ints) -> Floats:
+    """(C,) sum of the squared totals of the clusters."""
+    totals = np.stack([np.bincount(cluster, weights=column) for column in score.T])
+    return np.asarray((totals**2).sum(axis=1))
+
+
+def estimates(solution: Solution, question: Question, found: Precision) -> list[Estimate]:
+    """Returns the figures with their intervals."""
+    share = np.asarray(question.share, dtype=np.bool_) if len(question.share) else np.zeros(len(found.unit), np.bool_)
+    low, high = found.ends(solution.value, share)
+    columns = (solution.value, low, high, np.sqrt(found.variance()), found.freedom)
+    return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]
+
+
+def naive_estimates(solution: Solution, cluster: Ints | None = None) -> list[Estimate]:
+    """Returns the intervals of a study that takes the machine's labels for answers to all documents.
+
+    They are those of statsmodels' HC0, or cluster-robust, with normal quantiles.
+
+    Args:
+        solution: Of `naive`.
+        cluster: (N,) the cluster of each document, 0 to G-1.
+    """
+    score = solution.by_expert
+    total = (score**2).sum(axis=0) if cluster is None else _sums(score, cluster)
+    error = np.sqrt(total) / len(score)
+    half = student.ppf((1 + LEVEL) / 2, np.inf) * error
+    rows = zip(solution.value, solution.value - half, solution.value + half, error, strict=True)
+    return [Estimate(*map(float, row), freedom=float("inf")) for row in rows]
