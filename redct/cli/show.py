@@ -16,7 +16,9 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     console = Console(width=None if Console().is_terminal else 120)
     for n, name in enumerate(header):
         short = all(len(row[n]) <= 30 for row in rows) and console.width >= 100
-        table.add_column(name, justify="left" if n == 0 else "right", no_wrap=short)
+        # Rich takes the room for figures from the first column, to its last letter if need be.
+        least = min(16, max(map(len, [name, *(row[n] for row in rows)]))) if n == 0 else None
+        table.add_column(name, justify="left" if n == 0 else "right", no_wrap=short, min_width=least)
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)

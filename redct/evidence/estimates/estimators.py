@@ -41,8 +41,8 @@ _LARGEST_PULL: Final = 0.99
 class Solution:
     """Estimated figures, and how each document moves them.
 
-    The estimate is off by (1/N) sum_i d_i (by_expert_i - by_machine_i) from what all N documents would give, and that by
-    (1/N) sum_i by_expert_i, were all answered, from what a wider population would give.
+    The estimate is off by (1/N) sum_i d_i (by_expert_i - by_machine_i) from what answers to all N documents would give,
+    and that by (1/N) sum_i by_expert_i, with by_expert of all documents, from what a wider population would give.
 
     Args:
         value: (C,) the figures.
@@ -140,7 +140,7 @@ def _ppi_logistic(sample: Sample, x: Floats, power: float | None) -> Solution:
 def _power(design: Design, leverage: Floats, answer: Floats, guess: Floats, power: float | None) -> Floats:
     """(P,) lambda as given, or of least variance of each coefficient: a covariance over the answers by a variance.
 
-    For the mean and a uniform draw that is equation 8 of the PPI++ paper, as ppi-python has it, clipped there to 0 to 1.
+    For the mean and a uniform draw it is the lambda of ppi-python, which is clipped to 0 to 1 there.
     """
     if power is not None:
         return np.full(leverage.shape[1], power)
@@ -148,7 +148,7 @@ def _power(design: Design, leverage: Floats, answer: Floats, guess: Floats, powe
     moved = design.weight[at, None] * design.unit[at, None] * leverage[at] ** 2 * (answer * guess)[at, None]
     spread = (design.unit[:, None] * leverage**2 * guess[:, None] ** 2).sum(axis=0) * n / (n - 1)
     best = np.divide(moved.sum(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
-    return np.clip(best, 0, n / max(n - len(at), 1))
+    return np.asarray(np.clip(best, 0, n / max(n - len(at), 1)))
 
 
 def solve(x: Floats, z: Floats, c: Floats, link: Link = "linear") -> Floats:
@@ -174,7 +174,7 @@ def solve(x: Floats, z: Floats, c: Floats, link: Link = "linear") -> Floats:
         step = _inverse(x.T @ ((c * fitted * (1 - fitted))[:, None] * x)) @ (x.T @ (z - c * fitted))
         b = b + step / max(1.0, float(np.abs(x @ step).max()) / 4)
         if np.abs(step).max() < _CLOSE * (1 + np.abs(b).max()):
-            return b
+            return np.asarray(b)
         if np.abs(x @ b).max() > _FARTHEST:
             break
     raise InputError(

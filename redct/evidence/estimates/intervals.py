@@ -112,18 +112,24 @@ def precision(solution: Solution, sample: Sample, wider: bool, cluster: Ints | N
     leverage = solution.leverage[at] ** 2
     part = (design.weight * design.unit)[at, None] * leverage
     weighted = design.weight[at, None] * leverage
-    with np.errstate(invalid="ignore", divide="ignore"):  # no variance of the draw where all documents were drawn
-        freedom = np.nan_to_num(part.sum(axis=0) ** 2 / (part**2).sum(axis=0), nan=np.inf, posinf=np.inf) - 1
+    freedom = satterthwaite(part.sum(axis=0), (part**2).sum(axis=0))
     if cluster is not None and wider:
-        freedom = np.minimum(freedom, len(np.unique(cluster)) - 1)
+        freedom = np.minimum(freedom, max(len(np.unique(cluster)) - 1, 1))
     return Precision(
         design.variance(residual),
         (design.unit[:, None] * solution.leverage**2).sum(axis=0) / len(design) ** 2,
         _of_the_corpus(solution, sample, residual, cluster) if wider else np.zeros(len(solution.value)),
         np.count_nonzero(leverage, axis=0).astype(np.float64),
         sample.known[at] @ weighted / weighted.sum(axis=0),
-        np.maximum(freedom, 1.0),
+        freedom,
     )
+
+
+def satterthwaite(total: Floats, squares: Floats) -> Floats:
+    """(C,) degrees of freedom, at least 1, from the sum of what the answers add and the sum of its squares."""
+    freedom = np.divide(total**2, squares, out=np.full_like(total, np.inf), where=squares > 0)
+    # Infinite where all documents were drawn, and nothing is left to chance.
+    return np.asarray(np.maximum(freedom - 1, 1.0))
 
 
 def _of_the_corpus(solution: Solution, sample: Sample, residual: Floats, cluster: Ints | None) -> Floats:
@@ -168,5 +174,5 @@ def naive_estimates(solution: Solution, cluster: Ints | None = None) -> list[Est
     total = (score**2).sum(axis=0) if cluster is None else _sums(score, cluster)
     error = np.sqrt(total) / len(score)
     half = student.ppf((1 + LEVEL) / 2, np.inf) * error
-    rows = zip(solution.value, solution.value - half, solution.value + half, error, strict=True)
-    return [Estimate(*map(float, row), freedom=float("inf")) for row in rows]
+    columns = (solution.value, solution.value - half, solution.value + half, error, np.full_like(error, np.inf))
+    return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]

@@ -67,14 +67,14 @@ def by_group(values: Sequence[str | None], column: str, answered: Mask) -> Quest
     groups = [group for group, _ in sizes.most_common() if answers[group] >= FEWEST_ANSWERS]
     if len(groups) < 2:
         raise InputError(
-            f"--by {column}: found {len(groups)} of {len(sizes)} groups with {FEWEST_ANSWERS} answers or more, expected "
-            "two or more"
+            f"--by {column}: found {len(groups)} groups with {FEWEST_ANSWERS} answers or more (of {len(sizes)}), "
+            "expected two or more"
         )
     left_out = [f"{group} ({answers[group]})" for group in sizes if group not in groups]
     notes = [f"--by {column}: left out, as they have fewer than {FEWEST_ANSWERS} answers: {', '.join(left_out)}"]
     place = {group: g for g, group in enumerate(groups)}
     each = np.eye(len(groups))
     columns = np.vstack([each, np.zeros(len(groups))])[[place.get(name, len(groups)) for name in named]]
-    names = [f"{column} = {group}" for group in groups] + [f"{group} - {groups[0]}" for group in groups[1:]]
+    names = [*groups, *(f"{group} - {groups[0]}" for group in groups[1:])]
     share = [True] * len(groups) + [False] * (len(groups) - 1)
     return Question(names, columns, np.vstack([each, each[1:] - each[0]]), share=share, notes=notes if left_out else [])

@@ -15,6 +15,14 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
+def no_estimate(why: str) -> InputError:
+    """Returns the error that says why answers allow no valid estimate."""
+    return InputError(
+        f"no valid estimate can be made from the experts' answers: {why}; expected answers to documents drawn by "
+        "chance, as data.experts.strategy random or margin_randomised draws them"
+    )
+
+
 class Design:
     """How the experts' documents were drawn from the N documents of the corpus.
 
@@ -35,10 +43,7 @@ class Design:
         self.waves, self.answered = list(waves), answered
         self._weights: Weights = weigh(self.waves, answered)
         if self._weights.weight is None:
-            raise InputError(
-                f"no valid estimate can be made from the experts' answers: {self._weights.why}; expected answers to "
-                "documents drawn by chance, as data.experts.strategy random or margin_randomised draws them"
-            )
+            raise no_estimate(str(self._weights.why))
         self.weight = self._weights.weight
         self.unit = unit_variance(self._weights, self.waves, answered)
 
