@@ -14,7 +14,7 @@ from redct.cli.studyfile import read_study
 from redct.errors import InputError
 from redct.evidence.estimates.inquiry import EstimateOptions, Inquiry
 from redct.evidence.estimates.intervals import Estimate
-from redct.evidence.estimates.results import NAIVE, REPORTED, Row, conclusions
+from redct.evidence.estimates.results import REPORTED, Row, conclusions
 from redct.files import write_json
 from redct.training.corpus import LabeledCorpus
 
@@ -104,21 +104,25 @@ def _count(answers: int | None) -> str:
     return "more than all documents" if answers is None else f"{answers:,}"
 
 
-def _shown(found: Sequence[Row], options: EstimateOptions) -> Callable[[Estimate], str]:
+def _shown(found: Sequence[Row], options: EstimateOptions) -> Callable[[Estimate | None], str]:
     """Returns what writes figures: shares in percent, coefficients with two digits of the smallest standard error."""
-    least = min(row.by[REPORTED].standard_error for row in found)
+    least = min(row.best.standard_error for row in found)
     unit, digits = (100, 1) if options.formula is None else (1, max(0, 1 - math.floor(math.log10(max(least, 1e-9)))))
 
-    def shown(estimate: Estimate) -> str:
+    def shown(estimate: Estimate | None) -> str:
+        if estimate is None:
+            return "-"
         value, low, high = (f"{unit * each:.{digits}f}" for each in (estimate.value, estimate.low, estimate.high))
         return f"{value} [{low}, {high}]"
 
     return shown
 
 
-def _show(title: str, column: str, found: Sequence[Row], machine: str, shown: Callable[[Estimate], str]) -> None:
-    header = [column, *(f"{machine} alone" if name == NAIVE else name for name in found[0].by), "answers: worth"]
-    rows = [
-        [row.figure, *map(shown, row.by.values()), f"{row.answers:,}: {row.gain * row.answers:,.0f}"] for row in found
-    ]
+def _show(title: str, first: str, found: Sequence[Row], machine: str, shown: Callable[[Estimate | None], str]) -> None:
+    header = [first, f"{machine} alone", "experts only", "DSL", REPORTED, "answers: worth"]
+    rows = [[row.figure, *map(shown, row.others.values()), shown(row.best), _worth(row)] for row in found]
     show_table(title, header, rows)
+
+
+def _worth(row: Row) -> str:
+    return f"{row.answers:,}: " + ("-" if row.gain is None else f"{row.gain * row.answers:,.0f}")

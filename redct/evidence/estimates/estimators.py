@@ -39,17 +39,19 @@ _LARGEST_PULL: Final = 0.99
 
 @dataclass(frozen=True)
 class Solution:
-    """Estimated figures, and how each document moves them.
+    """Estimated coefficients, and how each document moves them; or combinations of them.
 
     The estimate is off by (1/N) sum_i d_i (by_expert_i - by_machine_i) from what answers to all N documents would give,
     and that by (1/N) sum_i by_expert_i, with by_expert of all documents, from what a wider population would give.
 
     Args:
-        value: (C,) the figures.
-        leverage: (N, C) what a unit of a document's label adds to N times a figure.
-        by_expert: (N, C) leverage times the residual of the expert's answer; 0 where there is none.
-        by_machine: (N, C) leverage times the residual of the machine's part; None where it has no part.
+        value: (P,) the coefficients.
+        leverage: (N, P) what a unit of a document's label adds to N times a coefficient.
+        by_expert: (N, P) leverage times the residual of the expert's answer; 0 where there is none.
+        by_machine: (N, P) leverage times the residual of the machine's part; None where it has no part.
         power: (P,) lambda of each coefficient, for PPI++.
+        skewed: Whether a share errs as shares do, more easily towards 1/2. DSL does not: what it adds up are the
+            machine's errors, of either sign, and it may end below 0.
     """
 
     value: Floats
@@ -57,13 +59,12 @@ class Solution:
     by_expert: Floats
     by_machine: Floats | None = None
     power: Floats | None = None
+    skewed: bool = True
 
     def of(self, contrast: Floats) -> "Solution":
-        """Returns the solution for (C, P) combinations of the coefficients."""
+        """Returns C combinations of the coefficients, given as (C, P)."""
         machine = None if self.by_machine is None else self.by_machine @ contrast.T
-        return Solution(
-            contrast @ self.value, self.leverage @ contrast.T, self.by_expert @ contrast.T, machine, self.power
-        )
+        return Solution(contrast @ self.value, self.leverage @ contrast.T, self.by_expert @ contrast.T, machine)
 
 
 def naive(sample: Sample, question: Question) -> Solution:
@@ -72,7 +73,7 @@ def naive(sample: Sample, question: Question) -> Solution:
     b = solve(x, sample.said, ones, question.link)
     residual = sample.said - _mean(x @ b, question.link)
     leverage = _leverage(x, b, ones, question.link)
-    return Solution(b, leverage, leverage * residual[:, None]).of(question.contrast)
+    return Solution(b, leverage, leverage * residual[:, None])
 
 
 def experts_only(sample: Sample, question: Question) -> Solution:
@@ -81,7 +82,7 @@ def experts_only(sample: Sample, question: Question) -> Solution:
     b = solve(x, d * y, d, link)
     leverage = _leverage(x, b, d, link)
     answer = np.where(d > 0, y - _mean(x @ b, link), 0.0) * _stretch(x, b, d, link)
-    return Solution(b, leverage, leverage * answer[:, None]).of(question.contrast)
+    return Solution(b, leverage, leverage * answer[:, None])
 
 
 def dsl(sample: Sample, question: Question) -> Solution:
@@ -91,7 +92,7 @@ def dsl(sample: Sample, question: Question) -> Solution:
     b = solve(x, m + d * (y - m), ones, link)
     leverage, fitted = _leverage(x, b, ones, link), _mean(x @ b, link)
     answer = np.where(d > 0, y - fitted, 0.0)
-    return Solution(b, leverage, leverage * answer[:, None], leverage * (m - fitted)[:, None]).of(question.contrast)
+    return Solution(b, leverage, leverage * answer[:, None], leverage * (m - fitted)[:, None], skewed=False)
 
 
 def ppi(sample: Sample, question: Question, power: float | None = None) -> Solution:
@@ -104,7 +105,7 @@ def ppi(sample: Sample, question: Question, power: float | None = None) -> Solut
             smallest.
     """
     fit = _ppi_linear if question.link == "linear" else _ppi_logistic
-    return fit(sample, question.columns, power).of(question.contrast)
+    return fit(sample, question.columns, power)
 
 
 def _ppi_linear(sample: Sample, x: Floats, power: float | None) -> Solution:
@@ -138,15 +139,18 @@ def _ppi_logistic(sample: Sample, x: Floats, power: float | None) -> Solution:
 
 
 def _power(design: Design, leverage: Floats, answer: Floats, guess: Floats, power: float | None) -> Floats:
-    """(P,) lambda as given, or of least variance of each coefficient: a covariance over the answers by a variance.
+    """(P,) lambda as given, or that of least variance for each coefficient: a covariance by a variance.
 
-    For the mean and a uniform draw it is the lambda of ppi-python, which is clipped to 0 to 1 there.
+    Where all answers weigh the same the variance is that of all documents, as in ppi-python, whose lambda for a mean
+    this is (clipped to 0 to 1 there). Where they do not it is over the answers too: what few heavy ones happen to be
+    then moves both, and a machine that is right gets its 1.
     """
     if power is not None:
         return np.full(leverage.shape[1], power)
     n, at = len(design), design.at
     moved = design.weight[at, None] * design.unit[at, None] * leverage[at] ** 2 * (answer * guess)[at, None]
-    spread = (design.unit[:, None] * leverage**2 * guess[:, None] ** 2).sum(axis=0) * n / (n - 1)
+    known = np.full(n, n / (n - 1)) if design.uniform else design.weight
+    spread = ((known * design.unit)[:, None] * leverage**2 * guess[:, None] ** 2).sum(axis=0)
     best = np.divide(moved.sum(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
     return np.asarray(np.clip(best, 0, n / max(n - len(at), 1)))
 

@@ -75,7 +75,7 @@ def regression(formula: Formula, columns: Mapping[str, Values], link: Link) -> Q
     x[kept] = found
     left_out = n - len(kept)
     notes = [f"--formula: {left_out:,} documents left out that lack a value in {', '.join(columns)}"]
-    return Question(names, x, np.eye(len(names)), link, notes=notes if left_out else [])
+    return Question(names, x, np.eye(len(names)), False, link, notes if left_out else ())
 
 
 def _names(terms: str) -> list[str]:

@@ -141,16 +141,16 @@ class Inquiry:
         asked = self._question(everybody if self.design is None else self.design.answered, None)
         self.notes += asked.notes
         groups, half_width, wider = asked.columns, self.options.half_width, self.options.wider
-        if self.design is None:
+        if (design := self.design) is None:
             inclusion, probs = self._inclusion(), known_probs(self.table.probs)
             found = [planner.before(probs[:, k], groups, half_width, inclusion, wider) for k in range(probs.shape[1])]
             return dict(zip(self.table.labels, found, strict=True))
-        shares = Question(asked.names[: groups.shape[1]], groups, np.eye(groups.shape[1]))
         plans = {}
-        for label, sample in self._samples(self.design).items():
-            now = ppi(sample, shares)
-            found_now = precision(now, sample, wider)
-            plans[label] = planner.after(now.value, half_width, found_now, len(self.design.at), len(self))
+        for label, sample in self._samples(design).items():
+            now = ppi(sample, asked)
+            plans[label] = planner.after(
+                now.value, half_width, precision(now, sample, wider), len(design.at), len(self)
+            )
         return plans
 
     def _samples(self, design: Design, probs: Floats | None = None) -> dict[str, Sample]:

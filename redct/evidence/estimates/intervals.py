@@ -11,7 +11,8 @@ corpus does not depend on these. A normal interval would be too narrow with few 
 - quantiles are of Student's t with the degrees of freedom that a variance estimated from such unequal weights has
   (Satterthwaite 1946), (sum k)^2 / sum k^2 - 1, where k is what an answer would add to it if all residuals were alike;
 - the interval of a share is Wilson's (1927) for a sample of p (1 - p) / variance answers (Korn & Graubard 1998), which
-  stays within 0 and 1 and is longer towards 1/2.
+  stays within 0 and 1 and is longer towards 1/2; that of a difference is put together from those of the shares (Zou &
+  Donner 2008, Construction of confidence limits about effect measures).
 """
 
 from dataclasses import dataclass
@@ -80,19 +81,20 @@ class Precision:
         """(C,) variance with the imaginary answers."""
         return self._with_imaginary(self.of_the_draw, self.unit) + self.of_the_corpus
 
-    def ends(self, value: Floats, share: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Returns (C,) lower and (C,) upper ends of the intervals.
+    def half_width(self) -> Floats:
+        """(C,) half-widths of symmetric intervals."""
+        return np.asarray(student.ppf((1 + LEVEL) / 2, self.freedom) * np.sqrt(self.variance()))
+
+    def of_shares(self, value: Floats) -> tuple[Floats, Floats]:
+        """Returns (C,) lower and (C,) upper ends of the intervals of shares.
 
         Args:
-            value: (C,) the figures.
-            share: (C,) whether a figure is a share.
+            value: (C,) the shares.
         """
-        quantile = student.ppf((1 + LEVEL) / 2, self.freedom)
-        half_width = quantile * np.sqrt(self.variance())
         p = np.clip(value, 0, 1)
-        a = half_width**2 / self._with_imaginary(p * (1 - p), np.ones(len(p)))
+        a = self.half_width() ** 2 / self._with_imaginary(p * (1 - p), np.ones(len(p)))
         middle, half = (p + a / 2) / (1 + a), np.sqrt(a * p * (1 - p) + a**2 / 4) / (1 + a)
-        return np.where(share, middle - half, value - half_width), np.where(share, middle + half, value + half_width)
+        return middle - half, middle + half
 
     def _with_imaginary(self, found: Floats, of_one: Floats) -> Floats:
         return (self.answers * found + _IMAGINARY * self.imagined() * of_one) / (self.answers + _IMAGINARY)
@@ -153,26 +155,50 @@ def _sums(score: Floats, cluster: Ints) -> Floats:
     return np.asarray((totals**2).sum(axis=1))
 
 
-def estimates(solution: Solution, question: Question, found: Precision) -> list[Estimate]:
-    """Returns the figures with their intervals."""
-    share = np.asarray(question.share, dtype=np.bool_) if len(question.share) else np.zeros(len(found.unit), np.bool_)
-    low, high = found.ends(solution.value, share)
-    columns = (solution.value, low, high, np.sqrt(found.variance()), found.freedom)
+def estimates(
+    solution: Solution, sample: Sample, question: Question, wider: bool, cluster: Ints | None = None
+) -> list[Estimate]:
+    """Returns the figures of `experts_only`, `dsl` or `ppi` with their intervals; arguments as of `precision`."""
+    figure = solution.of(question.contrast)
+    found = precision(figure, sample, wider, cluster)
+    below = above = found.half_width()
+    if question.shares and solution.skewed:
+        below, above = _of_combinations(solution.value, precision(solution, sample, wider, cluster), found, question)
+    columns = (figure.value, figure.value - below, figure.value + above, np.sqrt(found.variance()), found.freedom)
     return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]
 
 
-def naive_estimates(solution: Solution, cluster: Ints | None = None) -> list[Estimate]:
-    """Returns the intervals of a study that takes the machine's labels for answers to all documents.
+def _of_combinations(
+    share: Floats, of_shares: Precision, of_figures: Precision, question: Question
+) -> tuple[Floats, Floats]:
+    """How far (C,) the intervals of combinations of shares reach below, and above.
 
-    They are those of statsmodels' HC0, or cluster-robust, with normal quantiles.
+    As far as the root of the sum of the squares that the shares' own intervals do, if the shares were independent; else
+    in proportion to the standard errors.
+    """
+    low, high = of_shares.of_shares(share)
+    up, down = np.maximum(question.contrast, 0) ** 2, np.minimum(question.contrast, 0) ** 2
+    independent = (up + down) @ of_shares.variance()
+    dependence = np.divide(of_figures.variance(), independent, out=np.ones_like(independent), where=independent > 0)
+    below = dependence * (up @ (share - low) ** 2 + down @ (high - share) ** 2)
+    above = dependence * (up @ (high - share) ** 2 + down @ (share - low) ** 2)
+    return np.sqrt(below), np.sqrt(above)
+
+
+def naive_estimates(solution: Solution, question: Question, cluster: Ints | None = None) -> list[Estimate]:
+    """Returns the figures of a study that takes the machine's labels for answers to all documents.
+
+    Their intervals are those of statsmodels' HC0, or cluster-robust, with normal quantiles.
 
     Args:
         solution: Of `naive`.
+        question: The figures.
         cluster: (N,) the cluster of each document, 0 to G-1.
     """
-    score = solution.by_expert
+    figure = solution.of(question.contrast)
+    score = figure.by_expert
     total = (score**2).sum(axis=0) if cluster is None else _sums(score, cluster)
     error = np.sqrt(total) / len(score)
     half = student.ppf((1 + LEVEL) / 2, np.inf) * error
-    columns = (solution.value, solution.value - half, solution.value + half, error, np.full_like(error, np.inf))
+    columns = (figure.value, figure.value - half, figure.value + half, error, np.full_like(error, np.inf))
     return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]

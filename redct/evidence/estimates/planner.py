@@ -95,7 +95,7 @@ def after(share: Floats, half_width: float, found: Precision, answers: int, size
 
 
 def _widest(found: Precision, share: Floats) -> float:
-    low, high = found.ends(share, np.ones(len(share), dtype=np.bool_))
+    low, high = found.of_shares(share)
     return float(np.max(high - low) / 2)
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -27,23 +27,23 @@ class Question:
     Args:
         names: C figures.
         columns: (N, P) of the regression; rows of zeros for documents that it leaves out.
-        contrast: (C, P) by default each coefficient.
+        contrast: (C, P) which combination of the coefficients a figure is.
+        shares: Whether the coefficients are shares of the label, in groups of documents.
         link: `linear` or `logistic`.
-        share: (C,) whether a figure is a share, between 0 and 1.
         notes: What the user should know.
     """
 
     names: Sequence[str]
     columns: Floats
     contrast: Floats
+    shares: bool
     link: Link = "linear"
-    share: Sequence[bool] = ()
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
 
 def overall(n: int) -> Question:
     """Asks for the label's share in the corpus of n documents."""
-    return Question(["all documents"], np.ones((n, 1)), np.eye(1), share=[True])
+    return Question(["all documents"], np.ones((n, 1)), np.eye(1), shares=True)
 
 
 def by_group(values: Sequence[str | None], column: str, answered: Mask) -> Question:
@@ -76,5 +76,5 @@ def by_group(values: Sequence[str | None], column: str, answered: Mask) -> Quest
     each = np.eye(len(groups))
     columns = np.vstack([each, np.zeros(len(groups))])[[place.get(name, len(groups)) for name in named]]
     names = [*groups, *(f"{group} - {groups[0]}" for group in groups[1:])]
-    share = [True] * len(groups) + [False] * (len(groups) - 1)
-    return Question(names, columns, np.vstack([each, each[1:] - each[0]]), share=share, notes=notes if left_out else [])
+    contrast = np.vstack([each, each[1:] - each[0]])
+    return Question(names, columns, contrast, shares=True, notes=notes if left_out else ())

@@ -9,16 +9,15 @@ import numpy.typing as npt
 
 from redct.errors import InputError
 from redct.evidence.estimates.estimators import dsl, experts_only, naive, ppi
-from redct.evidence.estimates.intervals import Estimate, estimates, naive_estimates, precision
+from redct.evidence.estimates.intervals import Estimate, estimates, naive_estimates
 from redct.evidence.estimates.questions import FEWEST_ANSWERS, Question
 from redct.evidence.estimates.sample import Design, Sample
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-ESTIMATORS: Final = {"experts only": experts_only, "DSL": dsl, "PPI++": ppi}
 REPORTED: Final = "PPI++"
-NAIVE: Final = "naive"
+"""The column to report, whatever the figures are: the narrowest of several valid intervals would not be valid."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +27,20 @@ class Row:
     Args:
         label: The label.
         figure: What is estimated: a group's share, a difference or a term of a regression.
-        share: Whether it is a share.
         answers: Answers that have a part in it.
-        by: Each estimator's estimate: naive, experts only, DSL and PPI++.
-        gain: As many times more answers would experts alone need for the interval of PPI++.
+        best: The estimate to report, that of PPI++.
+        others: Those of naive, experts only and DSL; None where there is none, as a logistic regression may have no
+            finite solution.
+        gain: As many times more answers would experts alone need for the interval of PPI++; None where experts alone
+            have no estimate.
     """
 
     label: str
     figure: str
-    share: bool
     answers: int
-    by: dict[str, Estimate]
-    gain: float
+    best: Estimate
+    others: dict[str, Estimate | None]
+    gain: float | None
 
 
 def samples(design: Design, votes: Floats, machine: Floats) -> list[Sample]:
@@ -91,22 +92,35 @@ def rows(label: str, sample: Sample, question: Question, wider: bool, cluster: I
     Raises:
         InputError: When there is no estimate, as where terms of a regression cannot be told apart.
     """
-    by = {NAIVE: naive_estimates(naive(sample, question), cluster)}
-    for name, estimator in ESTIMATORS.items():
-        solution = estimator(sample, question)
-        found = precision(solution, sample, wider, cluster)
-        by[name] = estimates(solution, question, found)
-    share = question.share or [False] * len(question.names)
-    each = zip(question.names, share, found.answers.astype(int).tolist(), *by.values(), strict=True)
-    return [
-        Row(label, figure, is_share, n, dict(zip(by, found_by, strict=True)), _gain(*found_by))
-        for figure, is_share, n, *found_by in each
-    ]
+    count = len(question.names)
+    best = estimates(ppi(sample, question), sample, question, wider, cluster)
+    others = {
+        "naive": _if_any(lambda: naive_estimates(naive(sample, question), question, cluster), count),
+        "experts only": _if_any(
+            lambda: estimates(experts_only(sample, question), sample, question, wider, cluster), count
+        ),
+        "DSL": _if_any(lambda: estimates(dsl(sample, question), sample, question, wider, cluster), count),
+    }
+    found = []
+    for n, (figure, contrast) in enumerate(zip(question.names, question.contrast, strict=True)):
+        part = (question.columns[sample.design.at] @ np.abs(contrast)) != 0
+        each = {name: values[n] for name, values in others.items()}
+        found.append(Row(label, figure, int(part.sum()), best[n], each, _gain(each["experts only"], best[n])))
+    return found
 
 
-def _gain(_: Estimate, classical: Estimate, __: Estimate, reported: Estimate) -> float:
-    """Variance of the experts' estimate by that of PPI++; 1 where nothing is left to chance."""
-    return (classical.standard_error / reported.standard_error) ** 2 if reported.standard_error > 0 else 1.0
+def _if_any(what: Callable[[], list[Estimate]], count: int) -> Sequence[Estimate | None]:
+    try:
+        return what()
+    except InputError:
+        return [None] * count
+
+
+def _gain(classical: Estimate | None, best: Estimate) -> float | None:
+    """Ratio of their variances; 1 where nothing is left to chance."""
+    if classical is None:
+        return None
+    return (classical.standard_error / best.standard_error) ** 2 if best.standard_error > 0 else 1.0
 
 
 def conclusions(found: Sequence[Row], machine: str, shown: Callable[[Estimate], str]) -> list[str]:
@@ -117,18 +131,18 @@ def conclusions(found: Sequence[Row], machine: str, shown: Callable[[Estimate], 
         machine: What labels the documents, in words.
         shown: Writes an estimate with its interval.
     """
-    gain, answers = float(np.median([row.gain for row in found])), max(row.answers for row in found)
-    lines = [
-        f"report the column {REPORTED}: its 95 % intervals hold whatever {machine} gets wrong, and {answers:,} answers "
-        f"serve like {round(gain * answers):,} without it (in the median of these figures)"
-    ]
-    wrong = [row for row in found if not row.by[REPORTED].low <= row.by[NAIVE].value <= row.by[REPORTED].high]
+    gains = [row.gain for row in found if row.gain is not None]
+    lines = [f"report the column {REPORTED}: its 95 % intervals hold whatever {machine} gets wrong"]
+    if gains:
+        worth = f"an answer is worth {np.median(gains):.1f} answers without"
+        lines[0] += f", and with {machine} {worth} (in the median of these figures)"
+    trusted = [(row, row.others["naive"]) for row in found]
+    wrong = [(row, said) for row, said in trusted if said and not row.best.low <= said.value <= row.best.high]
     if wrong:
-        worst = max(wrong, key=lambda row: abs(row.by[NAIVE].value - row.by[REPORTED].value))
-        where, instead = f"{worst.label}, {worst.figure}", shown(worst.by[REPORTED])
+        row, said = max(wrong, key=lambda each: abs(each[1].value - each[0].best.value))
         lines.append(
-            f"{machine} alone misleads in {len(wrong)} of {len(found)} figures, most in {where!r}: "
-            f"{shown(worst.by[NAIVE])} instead of {instead}"
+            f"{machine} alone misleads in {len(wrong)} of {len(found)} figures, most in '{row.label}, {row.figure}': "
+            f"{shown(said)} instead of {shown(row.best)}"
         )
     else:
         lines.append(f"no figure of {machine} alone is outside these intervals, but its own intervals are too narrow")

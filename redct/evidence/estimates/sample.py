@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from redct.experts import Wave, Weights, mean, unit_variance, weigh
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+_SAME: Final = 1e-9
 
 
 def no_estimate(why: str) -> InputError:
@@ -54,6 +57,11 @@ class Design:
     def at(self) -> Ints:
         """(n,) positions of the answered documents that count, ascending."""
         return np.flatnonzero(self.weight > 0)
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether all answers weigh the same."""
+        return bool(np.ptp(self.weight[self.at]) <= _SAME * self.weight.max())
 
     def variance(self, values: Floats) -> Floats:
         """(C,) variance of the weighted sums of (N, C) values over N; only those of answered documents are read."""
