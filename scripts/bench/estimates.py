@@ -228,7 +228,7 @@ def main() -> None:
             coverage(World(), way, 300, options.studies, trained=way != "two rounds")
         for n, way in product((100, 50), ("random", "margin_randomised")):
             coverage(World(), way, n, options.studies, trained=False)
-        print("\na rare label (5 %)\n" + HEAD)
+        print("\na rare label (3 %), which the LLM gives far too often\n" + HEAD)
         for n, way in product((300, 100, 50), ("random", "margin_randomised")):
             coverage(World(intercept=-4.0), way, n, options.studies, trained=False)
         print("\nplanned | draw | answers | half-width by the planned one | 10 % to 90 % of studies | within 20 %")

@@ -35,6 +35,7 @@ _CLOSE: Final = 1e-11
 _FARTHEST: Final = 30.0  # log odds beyond which a logistic regression has no finite solution
 _SINGULAR: Final = 1e12
 _LARGEST_PULL: Final = 0.99
+_NOTHING: Final = 1e-20
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _ppi_logistic(sample: Sample, x: Floats, power: float | None) -> Solution:
         fitted = expit(x @ b)
         return _leverage(x, b, np.ones(len(m)), "logistic"), np.where(d > 0, y - fitted, 0.0), m - fitted
 
-    lam = _power(sample.design, *parts(fit(1.0)), power)
+    lam = _power(sample.design, *parts(fit(0.0)), power)
     b = np.array([fit(each)[j] for j, each in enumerate(lam.tolist())])
     leverage, answer, guess = parts(b)
     stretch = _stretch(x, b, d, "logistic")
@@ -150,8 +151,10 @@ def _power(design: Design, leverage: Floats, answer: Floats, guess: Floats, powe
     n, at = len(design), design.at
     moved = design.weight[at, None] * design.unit[at, None] * leverage[at] ** 2 * (answer * guess)[at, None]
     known = np.full(n, n / (n - 1)) if design.uniform else design.weight
-    spread = ((known * design.unit)[:, None] * leverage**2 * guess[:, None] ** 2).sum(axis=0)
-    best = np.divide(moved.sum(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+    unit = (known * design.unit)[:, None] * leverage**2
+    spread = (unit * guess[:, None] ** 2).sum(axis=0)
+    told = spread > _NOTHING * unit.sum(axis=0)  # a constant differs from its mean by rounding
+    best = np.divide(moved.sum(axis=0), spread, out=np.zeros_like(spread), where=told)
     return np.asarray(np.clip(best, 0, n / max(n - len(at), 1)))
 
 

@@ -112,7 +112,7 @@ def _matrix(terms: str, columns: Mapping[str, npt.NDArray[Any]], n: int) -> tupl
 
     # Nothing of this module is to be seen by a formula; numpy is, as in statsmodels.
     scope = patsy.EvalEnvironment([{"np": np}])
-    action = patsy.NAAction(on_NA="raise", NA_types=["None", "NaN"])
+    action = patsy.NAAction(NA_types=[])  # a row that is left out here would be missing below
     with np.errstate(all="ignore"):  # what is not finite is refused below
         found = _evaluated(lambda: patsy.dmatrix(terms, dict(columns), scope, NA_action=action))
     matrix = np.asarray(found, dtype=np.float64)
