@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from redct.training.corpus import LabeledCorpus
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+FEWEST_CLUSTERS: Final = 30
 
 
 @dataclass(frozen=True)
@@ -123,16 +125,19 @@ class Inquiry:
             probs: (N, K) the edge classifier's label distributions; by default those of the LLM count.
         """
         assert self.design is not None
-        options, formula = self.options, None
-        if options.formula is not None:
-            formula = parse(options.formula, self.table.labels)
+        assert self.answers is not None
+        options = self.options
+        formula = None if options.formula is None else parse(options.formula, self.table.labels)
         question = self._question(self.design.answered, formula)
         cluster = None if options.cluster is None else _numbered(self._column(options.cluster))
+        self.notes += [*self.answers.notes(), *question.notes]
+        if cluster is not None and cluster.max() + 1 < FEWEST_CLUSTERS:
+            few = f"found {cluster.max() + 1} clusters; with fewer than {FEWEST_CLUSTERS} intervals are too narrow"
+            self.notes.append(f"--cluster {options.cluster}: {few}")
         found: list[Row] = []
         for label, sample in self._samples(self.design, probs).items():
             if formula is None or formula.label == label:
                 found += rows(label, sample, question, options.wider, cluster)
-        self.notes += question.notes
         return found
 
     def plans(self) -> dict[str, planner.Plan]:

@@ -42,14 +42,14 @@ class Estimate:
         low: Lower end of the interval.
         high: Upper end.
         standard_error: Root of the variance that the interval rests on.
-        freedom: Degrees of freedom of its quantiles.
+        freedom: Degrees of freedom of its quantiles; None for those of the normal distribution.
     """
 
     value: float
     low: float
     high: float
     standard_error: float
-    freedom: float
+    freedom: float | None
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,7 @@ def estimates(
     below = above = found.half_width()
     if question.shares and solution.skewed:
         below, above = _of_combinations(solution.value, precision(solution, sample, wider, cluster), found, question)
-    columns = (figure.value, figure.value - below, figure.value + above, np.sqrt(found.variance()), found.freedom)
-    return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]
+    return _listed(figure.value, below, above, np.sqrt(found.variance()), found.freedom)
 
 
 def _of_combinations(
@@ -200,5 +199,12 @@ def naive_estimates(solution: Solution, question: Question, cluster: Ints | None
     total = (score**2).sum(axis=0) if cluster is None else _sums(score, cluster)
     error = np.sqrt(total) / len(score)
     half = student.ppf((1 + LEVEL) / 2, np.inf) * error
-    columns = (figure.value, figure.value - half, figure.value + half, error, np.full_like(error, np.inf))
-    return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]
+    return _listed(figure.value, half, half, error, np.full_like(error, np.inf))
+
+
+def _listed(value: Floats, below: Floats, above: Floats, error: Floats, freedom: Floats) -> list[Estimate]:
+    found = []
+    for middle, down, up, spread, df in zip(value, below, above, error, freedom, strict=True):
+        known = float(df) if np.isfinite(df) else None
+        found.append(Estimate(float(middle), float(middle - down), float(middle + up), float(spread), known))
+    return found

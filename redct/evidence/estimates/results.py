@@ -16,6 +16,7 @@ from redct.evidence.estimates.sample import Design, Sample
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+OTHERS: Final = {"naive": naive, "experts only": experts_only, "DSL": dsl}
 REPORTED: Final = "PPI++"
 """The column to report, whatever the figures are: the narrowest of several valid intervals would not be valid."""
 
@@ -92,28 +93,24 @@ def rows(label: str, sample: Sample, question: Question, wider: bool, cluster: I
     Raises:
         InputError: When there is no estimate, as where terms of a regression cannot be told apart.
     """
-    count = len(question.names)
     best = estimates(ppi(sample, question), sample, question, wider, cluster)
-    others = {
-        "naive": _if_any(lambda: naive_estimates(naive(sample, question), question, cluster), count),
-        "experts only": _if_any(
-            lambda: estimates(experts_only(sample, question), sample, question, wider, cluster), count
-        ),
-        "DSL": _if_any(lambda: estimates(dsl(sample, question), sample, question, wider, cluster), count),
-    }
+    others: dict[str, Sequence[Estimate | None]] = {}
+    for name, estimator in OTHERS.items():
+        try:
+            solution = estimator(sample, question)
+        except InputError:
+            others[name] = [None] * len(best)
+            continue
+        if estimator is naive:
+            others[name] = naive_estimates(solution, question, cluster)
+        else:
+            others[name] = estimates(solution, sample, question, wider, cluster)
     found = []
     for n, (figure, contrast) in enumerate(zip(question.names, question.contrast, strict=True)):
         part = (question.columns[sample.design.at] @ np.abs(contrast)) != 0
         each = {name: values[n] for name, values in others.items()}
         found.append(Row(label, figure, int(part.sum()), best[n], each, _gain(each["experts only"], best[n])))
     return found
-
-
-def _if_any(what: Callable[[], list[Estimate]], count: int) -> Sequence[Estimate | None]:
-    try:
-        return what()
-    except InputError:
-        return [None] * count
 
 
 def _gain(classical: Estimate | None, best: Estimate) -> float | None:
@@ -145,5 +142,5 @@ def conclusions(found: Sequence[Row], machine: str, shown: Callable[[Estimate], 
             f"{shown(said)} instead of {shown(row.best)}"
         )
     else:
-        lines.append(f"no figure of {machine} alone is outside these intervals, but its own intervals are too narrow")
+        lines.append(f"no figure of {machine} alone is outside these intervals; its own ones leave out its errors")
     return lines
