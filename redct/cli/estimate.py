@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from itertools import groupby
 from typing import Any
 
@@ -72,10 +72,15 @@ def show_estimates(
     inquiry = Inquiry(corpus, options)
     found, machine = inquiry.rows(probs), "the LLM" if probs is None else "the edge classifier"
     about, shown = "a wider population" if options.wider else "the corpus", _shown(found, options)
-    unit = ", %" if options.formula is None else ""
-    for label, rows in groupby(found, lambda row: row.label):
-        title = f"{label}{unit} [95 % interval], from {len(inquiry):,} documents, about {about}"
-        _show(title, options.by or "", list(rows), machine, shown)
+    what = f"[95 % interval], from {len(inquiry):,} documents, about {about}"
+    if options.by is None and options.formula is None:
+        _show(
+            f"share of each label, % {what}", "label", [replace(row, figure=row.label) for row in found], machine, shown
+        )
+    else:
+        unit = ", %" if options.by is not None else ""
+        for label, rows in groupby(found, lambda row: row.label):
+            _show(f"{label}{unit} {what}", options.by or "term", list(rows), machine, shown)
     notes = [*inquiry.notes, *conclusions(found, machine, shown)]
     for line in notes:
         print(line)

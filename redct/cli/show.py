@@ -18,7 +18,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     console = Console(width=None if Console().is_terminal else max(120, needed))
     for n, (name, width) in enumerate(zip(header, widths, strict=True)):
         # The first column gives way, but not to its last letter.
-        short = 0 < n and width <= 30 and needed <= console.width
+        short = n > 0 and width <= 30 and needed <= console.width
         table.add_column(name, justify="left" if n == 0 else "right", no_wrap=short)
     for row in rows:
         table.add_row(*map(escape, row))

@@ -55,7 +55,7 @@ def test_shares_of_all_labels(labeled, capfd) -> None:
         assert row["gain"] > 1
     assert sum(row["others"]["DSL"]["value"] for row in found.values()) == pytest.approx(1)
     out = capfd.readouterr().out
-    assert "against, % [95 % interval], from 90 documents, about the corpus" in out
+    assert "share of each label, % [95 % interval], from 90 documents, about the corpus" in out
     assert "report the column PPI++" in out
     assert "all figures: runs/study/estimates.json" in out
 
