@@ -16,7 +16,6 @@ from redct.evidence.estimates.inquiry import EstimateOptions, Inquiry
 from redct.evidence.estimates.intervals import Estimate
 from redct.evidence.estimates.results import REPORTED, Row, conclusions
 from redct.files import write_json
-from redct.training.corpus import LabeledCorpus
 
 DESCRIPTION = (
     "Estimates shares of labels, overall and by group, and regressions of a label on columns of the corpus, from all "
@@ -34,9 +33,9 @@ def run(args: Sequence[str]) -> None:
 
         study.run(args)
     elif given.plan:
-        show_plan(corpus, options)
+        show_plan(Inquiry(corpus, options, planning=True))
     else:
-        show_estimates(corpus, options)
+        show_estimates(Inquiry(corpus, options))
 
 
 def add_options(parser: Any) -> None:  # noqa: ANN401 - jsonargparse's parser
@@ -59,17 +58,14 @@ def read_options(given: Any) -> EstimateOptions:  # noqa: ANN401 - jsonargparse'
     return options
 
 
-def show_estimates(
-    corpus: LabeledCorpus, options: EstimateOptions, probs: npt.NDArray[np.float64] | None = None
-) -> None:
+def show_estimates(inquiry: Inquiry, probs: npt.NDArray[np.float64] | None = None) -> None:
     """Estimates what is asked, prints it and writes it to a file.
 
     Args:
-        corpus: The study.
-        options: What is asked.
+        inquiry: The study, and what is asked.
         probs: (N, K) the edge classifier's label distributions, where its labels are meant.
     """
-    inquiry = Inquiry(corpus, options)
+    options = inquiry.options
     found, machine = inquiry.rows(probs), "the LLM" if probs is None else "the edge classifier"
     about, shown = "a wider population" if options.wider else "the corpus", _shown(found, options)
     what = f"[95 % interval], from {len(inquiry):,} documents, about {about}"
@@ -84,14 +80,17 @@ def show_estimates(
     notes = [*inquiry.notes, *conclusions(found, machine, shown)]
     for line in notes:
         print(line)
-    path, asked = corpus.folder / "estimates.json", {**asdict(options), "about": about, "documents": len(inquiry)}
+    path, asked = (
+        inquiry.corpus.folder / "estimates.json",
+        {**asdict(options), "about": about, "documents": len(inquiry)},
+    )
     write_json(path, {"asked": asked, "estimates": [asdict(row) for row in found], "notes": notes})
     print(f"all figures: {path}")
 
 
-def show_plan(corpus: LabeledCorpus, options: EstimateOptions) -> None:
+def show_plan(inquiry: Inquiry) -> None:
     """Says how many answers are needed for an interval of the half-width, for every label."""
-    inquiry = Inquiry(corpus, options, planning=True)
+    options = inquiry.options
     plans, first = inquiry.plans(), inquiry.answers is None
     groups = f" in each group of {options.by}" if options.by is not None else ""
     rows = [[label, *(_count(n) for n in (plan.answers, plan.without)[: 1 + first])] for label, plan in plans.items()]

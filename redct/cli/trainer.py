@@ -12,7 +12,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from redct.cli.estimate import show_estimates
 from redct.cli.sample import choose_round
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
-from redct.evidence.estimates.inquiry import EstimateOptions
+from redct.evidence.estimates.inquiry import EstimateOptions, Inquiry
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
 from redct.training.out_of_fold import out_of_fold
@@ -57,10 +57,9 @@ class StudyTrainer(L.Trainer):
             datamodule: The study's documents.
             options: What is asked.
         """
-        corpus = datamodule.corpus
-        answers = corpus.asking.answers(corpus.splits().train.documents, corpus.own_labels())
-        probs = self._cross_fit(model, datamodule, corpus.targets_so_far(answers), options.folds)
-        show_estimates(corpus, options, probs)
+        inquiry = Inquiry(datamodule.corpus, options)  # refused, if need be, before anything is trained
+        targets = datamodule.corpus.targets_so_far(inquiry.answers)
+        show_estimates(inquiry, self._cross_fit(model, datamodule, targets, options.folds))
 
     def _cross_fit(
         self, model: EdgeClassifier, datamodule: LabeledTextDataModule, targets: Part, folds: int

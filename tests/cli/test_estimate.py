@@ -73,13 +73,13 @@ def test_groups_differences_and_clusters(labeled, capfd) -> None:
     assert "about a wider population" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("link", ["linear", "logistic"])
-def test_a_regression_on_columns_of_the_file(labeled, capfd, link: str) -> None:
-    options = ("--formula", "for ~ age + C(target)", "--regression", link, "--data.experts.budget", "80")
-    found = estimated(*options, "--data.experts.strategy", "random")
-    assert list(found) == [("for", name) for name in ("Intercept", "C(target)[T.tea]", "age")]
-    assert found["for", "age"]["best"]["low"] > 0
-    assert "for [95 % interval], from 90 documents, about a wider population" in capfd.readouterr().out
+def test_a_regression_on_columns_of_the_file(labeled, capfd) -> None:
+    drawn = ("--data.experts.budget", "80", "--data.experts.strategy", "random")
+    for link in ("linear", "logistic"):
+        found = estimated("--formula", "for ~ age + C(target)", "--regression", link, *drawn)
+        assert list(found) == [("for", name) for name in ("Intercept", "C(target)[T.tea]", "age")]
+        assert found["for", "age"]["best"]["low"] > 0
+        assert "for [95 % interval], from 90 documents, about a wider population" in capfd.readouterr().out
 
 
 def test_labels_of_the_edge_are_out_of_fold(labeled, capfd) -> None:
@@ -122,6 +122,8 @@ def test_what_allows_no_estimate_is_refused(labeled, capfd) -> None:
     margin = ("--data.experts", "{budget: 40, strategy: margin}")
     said = refused(capfd, "estimate", *margin)
     assert "no valid estimate can be made from the experts' answers: the choice of documents was deterministic" in said
+    assert refused(capfd, "estimate", *margin, "--labels", "edge") == said
+    assert not list(RUN.glob("cache/out-of-fold-*"))  # before anything is trained
     Path("answers.csv").write_text("id,label\nd1,for\n")
     said = refused(capfd, "estimate", "--data.experts.answers", "answers.csv")
     assert "nothing says how the documents of" in said
@@ -135,9 +137,8 @@ def test_what_allows_no_estimate_is_refused(labeled, capfd) -> None:
     assert not (RUN / "estimates.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
+def test_wrong_options_are_refused_in_one_line(labeled, capfd) -> None:
+    for options, said in (
         (("--by", "wage"), "train.jsonl: no column 'wage'; there are 'id', 'text', 'stance', 'target'"),
         (("--by", "id"), "--by id: found 90 different values, expected at most 30"),
         (("--formula", "perhaps ~ age"), "--formula: 'perhaps' is no label"),
@@ -146,10 +147,8 @@ def test_what_allows_no_estimate_is_refused(labeled, capfd) -> None:
         (("--half_width", "2", "--plan"), "--half_width: found 2.0, expected more than 0"),
         (("--plan", "--labels", "edge"), "--plan: plans shares by the LLM's labels"),
         (("--regression", "probit"), '"regression": Expected a'),
-    ],
-)
-def test_wrong_options_are_refused_in_one_line(labeled, capfd, options: tuple[str, ...], said: str) -> None:
-    assert said in refused(capfd, "estimate", *options, "--data.experts.budget", "60")
+    ):
+        assert said in refused(capfd, "estimate", *options, "--data.experts.budget", "60")
 
 
 def test_labels_of_the_llm_need_no_torch(labeled) -> None:

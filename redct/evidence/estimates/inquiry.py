@@ -10,7 +10,7 @@ import numpy.typing as npt
 from redct.errors import InputError
 from redct.evidence.estimates import planner
 from redct.evidence.estimates.estimators import ppi
-from redct.evidence.estimates.formulas import Formula, parse, regression
+from redct.evidence.estimates.formulas import parse, regression
 from redct.evidence.estimates.intervals import precision
 from redct.evidence.estimates.questions import FEWEST_ANSWERS, Question, by_group, overall
 from redct.evidence.estimates.results import Row, known_probs, rows, samples
@@ -21,7 +21,6 @@ from redct.training.corpus import LabeledCorpus
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 FEWEST_CLUSTERS: Final = 30
 
@@ -78,7 +77,7 @@ class Inquiry:
 
     Attributes:
         answers: Of the experts; None where there are fewer than 10, which only `plans` can do with.
-        notes: What the user should know, after each question.
+        notes: What the user should know.
 
     Args:
         corpus: The study.
@@ -86,15 +85,21 @@ class Inquiry:
         planning: Whether answers may be missing.
 
     Raises:
-        InputError: When labels or answers are missing, or the answers allow no valid estimate.
+        InputError: When labels, answers or columns are missing, or the answers allow no valid estimate.
     """
 
     def __init__(self, corpus: LabeledCorpus, options: EstimateOptions, planning: bool = False) -> None:
         self.corpus, self.options = corpus, options
         self.documents, self.table = corpus.splits().train.documents, corpus.own_labels()
-        self.notes: list[str] = []
         self.answers = self._answers(planning)
-        self.design = None if self.answers is None else self._design(self.answers)
+        self._design = None if self.answers is None else self._drawn(self.answers)
+        self._formula = None if options.formula is None else parse(options.formula, self.table.labels)
+        self._question = self._asked()
+        self._cluster = None if options.cluster is None else _numbered(self._column(options.cluster))
+        self.notes = [*(self.answers.notes() if self.answers is not None else []), *self._question.notes]
+        if self._cluster is not None and (count := int(self._cluster.max()) + 1) < FEWEST_CLUSTERS:
+            few = f"found {count} clusters; with fewer than {FEWEST_CLUSTERS} intervals are too narrow"
+            self.notes.append(f"--cluster {options.cluster}: {few}")
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -110,7 +115,7 @@ class Inquiry:
             return None
         return answers if not planning or len(answers.shares) >= FEWEST_ANSWERS else None
 
-    def _design(self, answers: Answers) -> Design:
+    def _drawn(self, answers: Answers) -> Design:
         if answers.why is not None:
             raise no_estimate(answers.why)
         answered = np.zeros(len(self), dtype=np.bool_)
@@ -124,38 +129,27 @@ class Inquiry:
         Args:
             probs: (N, K) the edge classifier's label distributions; by default those of the LLM count.
         """
-        assert self.design is not None
-        assert self.answers is not None
-        options = self.options
-        formula = None if options.formula is None else parse(options.formula, self.table.labels)
-        question = self._question(self.design.answered, formula)
-        cluster = None if options.cluster is None else _numbered(self._column(options.cluster))
-        self.notes += [*self.answers.notes(), *question.notes]
-        if cluster is not None and cluster.max() + 1 < FEWEST_CLUSTERS:
-            few = f"found {cluster.max() + 1} clusters; with fewer than {FEWEST_CLUSTERS} intervals are too narrow"
-            self.notes.append(f"--cluster {options.cluster}: {few}")
+        assert self._design is not None
         found: list[Row] = []
-        for label, sample in self._samples(self.design, probs).items():
-            if formula is None or formula.label == label:
-                found += rows(label, sample, question, options.wider, cluster)
+        for label, sample in self._samples(self._design, probs).items():
+            if self._formula is None or self._formula.label == label:
+                found += rows(label, sample, self._question, self.options.wider, self._cluster)
         return found
 
     def plans(self) -> dict[str, planner.Plan]:
         """Returns, for each label, the answers that its share needs, or the least certain share of a group."""
-        everybody = np.ones(len(self), dtype=np.bool_)
-        asked = self._question(everybody if self.design is None else self.design.answered, None)
-        self.notes += asked.notes
-        groups, half_width, wider = asked.columns, self.options.half_width, self.options.wider
-        if (design := self.design) is None:
-            inclusion, probs = self._inclusion(), known_probs(self.table.probs)
-            found = [planner.before(probs[:, k], groups, half_width, inclusion, wider) for k in range(probs.shape[1])]
-            return dict(zip(self.table.labels, found, strict=True))
+        half_width, wider = self.options.half_width, self.options.wider
         plans = {}
-        for label, sample in self._samples(design).items():
-            now = ppi(sample, asked)
-            plans[label] = planner.after(
-                now.value, half_width, precision(now, sample, wider), len(design.at), len(self)
-            )
+        if self._design is None:
+            inclusion, probs = self._inclusion(), known_probs(self.table.probs)
+            for label, machine in zip(self.table.labels, probs.T, strict=True):
+                plans[label] = planner.before(machine, self._question.columns, half_width, inclusion, wider)
+            return plans
+        n = len(self._design.at)
+        for label, sample in self._samples(self._design).items():
+            now = ppi(sample, self._question)
+            found = precision(now, sample, wider)
+            plans[label] = planner.after(now.value, half_width, found, n, len(self))
         return plans
 
     def _samples(self, design: Design, probs: Floats | None = None) -> dict[str, Sample]:
@@ -166,12 +160,14 @@ class Inquiry:
         each = samples(design, votes, np.asarray(self.table.probs if probs is None else probs, dtype=np.float64))
         return dict(zip(self.table.labels, each, strict=True))
 
-    def _question(self, answered: Mask, formula: Formula | None) -> Question:
-        if formula is not None:
-            columns = self.corpus.splits().train.columns(formula.columns)
-            return regression(formula, columns, self.options.regression)
-        if self.options.by is not None:
-            return by_group(self._column(self.options.by), self.options.by, answered)
+    def _asked(self) -> Question:
+        options = self.options
+        if self._formula is not None:
+            columns = self.corpus.splits().train.columns(self._formula.columns)
+            return regression(self._formula, columns, options.regression)
+        if options.by is not None:
+            answered = np.ones(len(self), dtype=np.bool_) if self._design is None else self._design.answered
+            return by_group(self._column(options.by), options.by, answered)
         return overall(len(self))
 
     def _column(self, name: str) -> list[str | None]:

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from redct.evidence.estimates.intervals import Precision, satterthwaite
+from redct.evidence.estimates.questions import FEWEST_ANSWERS
 
 Floats = npt.NDArray[np.float64]
 Inclusion = Callable[[int], Floats]
 """Gives (N,) inclusion probabilities, above 0, of a draw of so many documents."""
-
-FEWEST: Final = 10
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _least(size: int, half_width: float, expected: Callable[[int], float]) -> in
     """The least number of answers, by bisection, whose expected half-width is small enough."""
     if expected(size) > half_width:
         return None
-    low, high = min(FEWEST, size) - 1, size
+    low, high = min(FEWEST_ANSWERS, size) - 1, size
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if expected(middle) <= half_width else (middle, high)
