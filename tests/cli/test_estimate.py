@@ -79,7 +79,11 @@ def test_a_regression_on_columns_of_the_file(labeled, capfd) -> None:
         found = estimated("--formula", "for ~ age + C(target)", "--regression", link, *drawn)
         assert list(found) == [("for", name) for name in ("Intercept", "C(target)[T.tea]", "age")]
         assert found["for", "age"]["best"]["low"] > 0
-        assert "for [95 % interval], from 90 documents, about a wider population" in capfd.readouterr().out
+        out = capfd.readouterr().out
+        assert "for [95 % interval], from 90 documents, about a wider population" in out
+        assert "--formula: found" not in out
+    assert run("estimate", "--formula", "for ~ age", "--data.experts.budget", "30") == 0
+    assert "answers that are 'for'; with fewer than 20 intervals of coefficients" in capfd.readouterr().out
 
 
 def test_labels_of_the_edge_are_out_of_fold(labeled, capfd) -> None:
