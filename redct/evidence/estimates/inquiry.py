@@ -139,7 +139,7 @@ class Inquiry:
         return found
 
     def _note_rarity(self, label: str, sample: Sample) -> None:
-        """Regressions, unlike shares, were seen to need both kinds of answers: with 9 of one, 91 % of intervals held."""
+        """Unlike those of shares, intervals of coefficients were seen to fail: 91 % held with 9 answers of a kind."""
         yes = float(sample.known.sum())
         rarer = min(yes, len(sample.design.at) - yes)
         if self._formula is not None and rarer < FEWEST_OF_A_KIND:
