@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -484,3 +485,35 @@ def test_shipped_tasks(name: str) -> None:
     assert task.codebook
     assert task.question
     assert "source" not in task.columns.context.values()
+
+
+# ---- further columns -----------------------------------------------------------------------------
+
+
+def test_further_columns_follow_the_documents_that_are_kept(tmp_path: Path) -> None:
+    rows = [
+        ("1", "one", "a", "x", "30"),
+        ("2", "", "b", "x", "31"),
+        ("3", "one", "a", "x", ""),
+        ("4", "two", "b", "y", "33"),
+    ]
+    names = ("id", "text", "label", "about", "age")
+    first = io.StringIO()
+    csv.writer(first).writerows([names, *rows])
+    write(tmp_path / "a.csv", first.getvalue())
+    other = [
+        {"id": "5", "text": "five", "label": "a", "about": "z", "age": 35},
+        {"id": "6", "text": "six", "label": "b"},
+    ]
+    write(tmp_path / "b.jsonl.gz", gzip.compress("\n".join(map(json.dumps, other)).encode()))
+    corpus = read_documents([f"{tmp_path}/a.csv", f"{tmp_path}/b.jsonl.gz"], TARGET, drop=["empty", "duplicates"])
+    assert [document.id for document in corpus] == ["1", "4", "5", "6"]
+    # A context field stands for its column.
+    assert corpus.columns(["age", "target"]) == {"age": ["30", "33", "35", None], "target": ["x", "y", "z", None]}
+    some = corpus.select(corpus.keep & (np.arange(6) != 3))
+    assert some.columns(["age"]) == {"age": ["30", "35", None]}
+    with pytest.raises(InputError, match=r"a\.csv: no column 'wage'; there are 'id', 'text', 'label', 'about', 'age'"):
+        corpus.columns(["wage"])
+    write(tmp_path / "a.csv", first.getvalue() + "7,seven,a,x,40\n")
+    with pytest.raises(InputError, match="changed since it was checked, expected 4 rows"):
+        corpus.columns(["age"])

@@ -54,7 +54,8 @@ def test_torch_begins_where_it_is_needed(path: Path) -> None:
         "from redct.cli.main import main; main(['--help'])",
         "import redct, redct.hub, redct.experts, redct.training, redct.evidence, redct.documents",
         "import redct.hub.prompts, redct.hub.store, redct.training.relabeling",
-        "from redct.cli import agreement, annotate, exchange, init, serve, status; import redct.edge.server.process",
+        "from redct.cli import agreement, annotate, estimate, exchange, init, serve, status",
+        "import redct.edge.server.process",
     ],
 )
 def test_loads_no_torch(code: str) -> None:

@@ -12,10 +12,13 @@ from redct.evidence import Interval
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table; the first column is text, the others are figures."""
     table = Table()
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    needed = sum(min(width, 16 if n == 0 else 30) for n, width in enumerate(widths)) + 3 * len(widths) + 1
     # In a log file, too narrow a guess would break the figures; in a narrow terminal they are broken, not cut.
-    console = Console(width=None if Console().is_terminal else 120)
-    for n, name in enumerate(header):
-        short = all(len(row[n]) <= 30 for row in rows) and console.width >= 100
+    console = Console(width=None if Console().is_terminal else max(120, needed))
+    for n, (name, width) in enumerate(zip(header, widths, strict=True)):
+        # The first column gives way, but not to its last letter.
+        short = n > 0 and width <= 30 and needed <= console.width
         table.add_column(name, justify="left" if n == 0 else "right", no_wrap=short)
     for row in rows:
         table.add_row(*map(escape, row))

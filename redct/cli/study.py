@@ -15,7 +15,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
-from redct.cli import labeling
+from redct.cli import estimate, labeling
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels, show_test
 from redct.cli.sample import STRATEGY_HELP, WHY_RANDOMISED
@@ -35,13 +35,14 @@ COMMANDS = {
     "fit": "Relabel with experts, then train the edge classifier.",
     "validate": "Score the best checkpoint on the validation documents.",
     "test": "Score the best checkpoint on held-out documents, beside the LLM.",
+    "estimate": estimate.DESCRIPTION,
     "export": "Write the edge bundle: the classifier for a machine without torch and network.",
 }
 TRAINER_DEFAULTS = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
 
 def run(args: Sequence[str]) -> None:
-    """Runs predict, fit, validate, test or export."""
+    """Runs predict, sample, fit, validate, test, export, or estimate with the labels of the edge."""
     if len(args) == 1:
         raise InputError(f"redct {args[0]}: found no study, expected --config STUDY.yaml")
     _quiet()
@@ -76,6 +77,7 @@ class StudyCLI(LightningCLI):
             "validate": shared | {"verbose"},
             "test": shared | {"verbose"},
             "sample": shared,
+            "estimate": shared | {"options"},
             "export": shared | set(SWITCHES),
         }
 
@@ -83,6 +85,8 @@ class StudyCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             labeling.add_flags(parser)
+        if subcommand == "estimate":
+            estimate.add_options(parser)
         if subcommand == "export":
             for flag, text in SWITCHES.items():
                 parser.add_argument(f"--{flag}", action="store_true", help=text)
@@ -176,6 +180,8 @@ class StudyCLI(LightningCLI):
             kwargs["return_predictions"] = False
         if subcommand == "export":
             kwargs |= {flag: self.config_init[subcommand][flag] for flag in SWITCHES}
+        if subcommand == "estimate":
+            kwargs["options"] = estimate.read_options(self.config_init[subcommand])
         if subcommand == "test":
             kwargs["verbose"] = False  # redct's own table has intervals
         return kwargs
@@ -226,6 +232,10 @@ class StudyCLI(LightningCLI):
             elsewhere = str(self.folder) != study_folder(files, None)
             folder = f" --trainer.default_root_dir {self.folder}" if elsewhere else ""
             self._say([f"answer them: redct annotate --config {files[-1]}{folder}"])
+
+    def before_estimate(self) -> None:
+        """Checks the labels that the edge classifier learns from."""
+        self._check_labels()
 
     def before_fit(self) -> None:
         """Checks the labels before any weight is loaded."""

@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from lightning.pytorch.accelerators import CPUAccelerator
 
+from redct.cli.estimate import show_estimates
 from redct.cli.sample import choose_round
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
+from redct.evidence.estimates.inquiry import EstimateOptions, Inquiry
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
 from redct.training.length import SuitableLength, suitable_epochs
 from redct.training.out_of_fold import out_of_fold
+from redct.training.parts import Part
 
 SWITCHES = {
     "per_class": "promise max_error for the documents of each predicted label",
@@ -42,26 +45,44 @@ class StudyTrainer(L.Trainer):
             round: Which round; the next one continues and asks nobody twice. 1 by default.
             folds: Students that `disagreement` trains, each on the documents of the others.
         """
-        corpus, known = datamodule.corpus, signature(EdgeClassifier).parameters
-        options = {name: value for name, value in model.hparams.items() if name in known}
-        options["optimizer"] = model.optimizer
-
-        taught = ceil(len(corpus.splits().train) * (folds - 1) / folds)
+        corpus = datamodule.corpus
 
         def edge_probs() -> npt.NDArray[np.float64]:
-            return out_of_fold(
-                corpus.splits().train.documents,
-                corpus.targets_so_far(),
-                options,
-                partial(self._student_trainer, ceil(taught / datamodule.batch_size)),
-                datamodule.length(),
-                datamodule.batch_size,
-                datamodule.cache,
-                folds,
-                corpus.seed,
-            )
+            return self._cross_fit(model, datamodule, corpus.targets_so_far(), folds)
 
         choose_round(datamodule, round, edge_probs)
+
+    def estimate(self, model: EdgeClassifier, datamodule: LabeledTextDataModule, options: EstimateOptions) -> None:
+        """Estimate shares of labels and regressions by the labels of the edge classifier.
+
+        Args:
+            model: The study's classifier, whose options train the students.
+            datamodule: The study's documents.
+            options: What is asked.
+        """
+        inquiry = Inquiry(datamodule.corpus, options)  # refused, if need be, before anything is trained
+        targets = datamodule.corpus.targets_so_far(inquiry.answers)
+        show_estimates(inquiry, self._cross_fit(model, datamodule, targets, options.folds))
+
+    def _cross_fit(
+        self, model: EdgeClassifier, datamodule: LabeledTextDataModule, targets: Part, folds: int
+    ) -> npt.NDArray[np.float64]:
+        """(N, K) label distributions of the corpus, each by a student that was trained on other documents."""
+        known = signature(EdgeClassifier).parameters
+        options = {name: value for name, value in model.hparams.items() if name in known}
+        options["optimizer"] = model.optimizer
+        taught = ceil(len(targets.documents) * (folds - 1) / folds)
+        return out_of_fold(
+            datamodule.corpus.splits().train.documents,
+            targets,
+            options,
+            partial(self._student_trainer, ceil(taught / datamodule.batch_size)),
+            datamodule.length(),
+            datamodule.batch_size,
+            datamodule.cache,
+            folds,
+            datamodule.corpus.seed,
+        )
 
     def _student_trainer(self, batches: int) -> L.Trainer:
         """Returns a trainer that trains as this one does, on one device and on so many batches, and keeps nothing."""

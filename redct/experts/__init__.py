@@ -7,7 +7,7 @@ from redct.experts.records import Answer, Round
 from redct.experts.sampling import Experts, choose_for_experts, choose_for_gold
 from redct.experts.strategies import RANDOMISED, STRATEGIES, Choice, choose, needs
 from redct.experts.verdicts import Verdict, majority, verdicts
-from redct.experts.weights import Estimate, Wave, Weights, mean, waves_of, weigh
+from redct.experts.weights import Estimate, Wave, Weights, mean, unit_variance, waves_of, weigh
 
 __all__ = [
     "RANDOMISED",
@@ -30,6 +30,7 @@ __all__ = [
     "mean",
     "needs",
     "seconds_per_document",
+    "unit_variance",
     "verdicts",
     "waves_of",
     "weigh",

@@ -152,6 +152,31 @@ def mean(weights: Weights, waves: Sequence[Wave], answered: Mask, values: npt.Ar
     return Estimate(value.reshape(shape), np.sqrt(variance).reshape(shape) / n)
 
 
+def unit_variance(weights: Weights, waves: Sequence[Wave], answered: Mask) -> Floats:
+    """How much each document adds to the variance of an estimated total, for every unit of its squared value.
+
+    That is sum_t w_t^2 (1/pi_t - 1) over the rounds in which it could still be chosen (Poisson sampling: Särndal,
+    Swensson & Wretman 1992, section 3.5), with pi_t times the share of the round that has answers in place of pi_t.
+    Unlike the variance of `mean` it is known for every document, before anything is answered.
+
+    Args:
+        weights: Of `weigh`, for the same waves and answers.
+        waves: The T rounds, in order.
+        answered: (N,) whether there is an answer that counts.
+
+    Returns:
+        (N,) 0 or more.
+    """
+    found = np.zeros(len(answered))
+    left = np.ones(len(answered), dtype=np.bool_)
+    for wave, share in zip(_first_choices(waves), weights.round_weight, strict=True):
+        if share > 0:
+            reached = wave.inclusion[left] * answered[wave.chosen].mean()
+            found[left] += share**2 * (1 / reached - 1)
+        left &= ~wave.chosen
+    return found
+
+
 def _first_choices(waves: Sequence[Wave]) -> list[Wave]:
     """A document that is chosen again has its answer already, so only its first choice counts."""
     before = np.zeros(len(waves[0].chosen), dtype=np.bool_) if waves else np.zeros(0, dtype=np.bool_)

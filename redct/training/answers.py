@@ -29,7 +29,7 @@ class Answers:
         annotators: Who answered.
         decided: What the shares rest on: answer, votes or resolution.
         left_out: Why a document that experts saw serves nothing: flagged, skipped or tied.
-        strategies: How the documents were chosen, round by round.
+        rounds: The rounds in which the documents were chosen, as the ledger has them.
         unanswered: How many chosen documents nobody has looked at yet.
         uneven: Why documents with an answer are no draw from the whole corpus, even where each round was a uniform one;
             None where they are.
@@ -41,9 +41,14 @@ class Answers:
     annotators: dict[int, list[str]] = field(default_factory=dict)
     decided: dict[int, str] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
-    strategies: tuple[str, ...] = ()
+    rounds: tuple[Round, ...] = ()
     unanswered: int = 0
     uneven: str | None = None
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """How the documents were chosen, round by round."""
+        return tuple(each.strategy for each in self.rounds)
 
     def rows(self, positions: npt.ArrayLike) -> "Answers":
         """Returns the answers to some of the documents, by their position among these."""
@@ -164,7 +169,7 @@ def _weighted(answers: Answers, ledger: Ledger, rounds: Sequence[Round], ids: Se
         answers,
         weight=weight,
         why=found.why,
-        strategies=tuple(each.strategy for each in rounds),
+        rounds=tuple(rounds),
         unanswered=len(chosen & set(ids) - seen),
         uneven=uneven,
     )

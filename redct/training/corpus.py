@@ -180,10 +180,14 @@ class LabeledCorpus:
         parts, self.provenance = read_targets(self.targets_path, documents, self.task.labels)
         return parts
 
-    def targets_so_far(self) -> Part:
-        """Returns all documents that have a target, by what the LLM and people said so far."""
+    def targets_so_far(self, answers: Answers | None = None) -> Part:
+        """Returns all documents that have a target, by what the LLM and experts said so far.
+
+        Args:
+            answers: Of the experts; by default people's.
+        """
         table = self.own_labels()
-        answers = self._usable(self.asking.so_far(self.splits().train.documents))
+        answers = self._usable(answers or self.asking.so_far(self.splits().train.documents))
         targets = build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
         return _part_of(self.splits().train.documents, targets)
 

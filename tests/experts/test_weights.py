@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from redct.experts import RANDOMISED, Choice, Ledger, Pool, Wave, choose, mean, waves_of, weigh
+from redct.experts import RANDOMISED, Choice, Ledger, Pool, Wave, choose, mean, unit_variance, waves_of, weigh
 
 N, K, STUDIES, ROUNDS = 240, 3, 500, (24, 36, 24)
 
@@ -229,6 +229,29 @@ def test_answers_to_a_part_of_each_round_are_unbiased_too(name: str) -> None:
     ratio = (errors**2).mean(axis=0) / values.var(axis=0, ddof=1)
     assert (ratio > 0.75).all()
     assert (ratio < 1.35).all()
+
+
+def test_unit_variance_on_paper() -> None:
+    answered = mask(0, 1, 3, 4)
+    found = unit_variance(weigh([FIRST, SECOND], answered), [FIRST, SECOND], answered)
+    np.testing.assert_allclose(found, [0.25, 0.25 + 0.25 / 4, 0.25 + 0.25 * 3 / 7, 0.75, 0.75 + 0.25])
+    # Half of the answers of a round are a draw with half of the chances.
+    drawn = wave([0.5] * 5, [0, 1])
+    np.testing.assert_allclose(unit_variance(weigh([drawn], mask(0)), [drawn], mask(0)), [3.0] * 5)
+    everyone = wave([1.0] * 5, [0, 1, 2, 3, 4])
+    assert not unit_variance(weigh([everyone], mask(0, 1, 2, 3, 4)), [everyone], mask(0, 1, 2, 3, 4)).any()
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_unit_variance_is_the_variance_of_values_of_random_sign(rounds: int) -> None:
+    """Such values have no part in common, so it does not matter how the documents of a draw depend on each other."""
+    sign, totals, expected = np.random.default_rng(0), [], []
+    for waves, orders in studies("margin_randomised"):
+        answered = np.isin(np.arange(N), np.concatenate(orders[:rounds]))
+        weights, value = weigh(waves[:rounds], answered), sign.choice([-1.0, 1.0], N)
+        totals.append(weights.weight @ value - value.sum())
+        expected.append(unit_variance(weights, waves[:rounds], answered).sum())
+    assert np.mean(expected) == pytest.approx(np.mean(np.square(totals)), rel=0.2)
 
 
 def test_more_rounds_make_better_estimates() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from redct.experts import Round
 from redct.training.answers import Answers
 
 
@@ -14,4 +15,5 @@ def answered(
 ) -> Answers:
     """One answer to each of some documents, by somebody called ann."""
     who, decided = {n: ["ann"] for n in label}, dict.fromkeys(label, "answer")
-    return Answers(one_hot(label, k), {} if why else weight, why, who, decided, strategies=(strategy,))
+    round_ = Round(1, "experts", strategy, 0, {}, [], {})
+    return Answers(one_hot(label, k), {} if why else weight, why, who, decided, rounds=(round_,))
