@@ -135,12 +135,44 @@ class Corpus:
                     if is_kept:
                         yield source.document(row, values)
             except ValueError:
-                raise InputError(f"{file.path}: changed since it was checked, expected {file.rows:,} rows") from None
+                raise self._changed(file) from None
 
     @cached_property
     def documents(self) -> list[Document]:
         """All documents in memory."""
         return list(self)
+
+    def columns(self, names: Sequence[str]) -> dict[str, list[str | None]]:
+        """Returns further columns of the files, such as a document's date or source.
+
+        Args:
+            names: Columns that every file has; a context field stands for its column.
+
+        Returns:
+            Each name with a value for each document; None where JSON or Parquet holds null.
+
+        Raises:
+            InputError: When a file lacks one, or has changed since it was checked.
+        """
+        found: dict[str, list[str | None]] = {name: [] for name in names}
+        start = 0
+        for source, file in zip(self._sources, self.files, strict=True):
+            kept = self.keep[start : start + file.rows]
+            start += file.rows
+            table = open_table(file.path, [source.task.columns.context.get(name, name) for name in names])
+            place = [table.names.index(source.task.columns.context.get(name, name)) for name in names]
+            try:
+                for row, is_kept in zip(table, kept, strict=True):
+                    if is_kept:
+                        for name, at in zip(names, place, strict=True):
+                            found[name].append(row[at])
+            except ValueError:
+                raise self._changed(file) from None
+        return found
+
+    @staticmethod
+    def _changed(file: FileReading) -> InputError:
+        return InputError(f"{file.path}: changed since it was checked, expected {file.rows:,} rows")
 
     def select(self, chosen: Mask) -> "Corpus":
         """Returns the corpus of some of the documents.
