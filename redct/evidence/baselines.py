@@ -52,7 +52,7 @@ def tfidf_probs(train: Part, documents: Sequence[Document], seed: int = 0) -> np
     if len(present := np.unique(label)) == 1:
         probs[:, present] = 1
         return probs
-    vectors = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+    vectors = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
     known = vectors.fit_transform(map(_text, train.documents))
     model = LogisticRegression(C=10, max_iter=1000).fit(known[row], label, sample_weight=weight[row, label])
     probs[:, model.classes_] = model.predict_proba(vectors.transform(map(_text, documents)))

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.stats import binomtest
 
-from redct.evidence.evaluation import METRICS, class_metrics_of, confusion, metrics_of
+from redct.evidence.evaluation import CLASS_METRICS, METRICS, class_metrics_of, confusion, metrics_of
 from redct.evidence.resampling import Design, Interval, Units, intervals, units_of
+from redct.experts.coefficients import alphas
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -78,7 +79,8 @@ def compare(
         InputError: When there is no document, or resamples or level are out of range.
         ValueError: When lengths differ or an index is out of range.
     """
-    right, said = np.asarray(gold, dtype=np.int64), [np.asarray(labels, dtype=np.int64) for labels in raters.values()]
+    right = np.asarray(gold, dtype=np.int64)
+    said = [np.asarray(labels, dtype=np.int64) for labels in raters.values()]
     for labels in said:
         confusion(right, labels, n_labels)  # checks them
     units, of = units_of(design, [right, *said], len(right))
@@ -94,8 +96,46 @@ def compare(
         len(right),
         {name: {metric: found["score", name, metric] for metric in METRICS} for name in names},
         {name: [_of_class(found, name, k) for k in range(n_labels)] for name in names},
-        [_difference(found, right, names[0], name, raters, design) for name in names[1:]],
+        [
+            _difference(found, names[0], name, mcnemar(said[0] == right, labels == right), design)
+            for name, labels in zip(names[1:], said[1:], strict=True)
+        ],
     )
+
+
+def alpha(
+    said: Sequence[npt.ArrayLike],
+    n_labels: int,
+    design: Design = Design(),  # noqa: B008 - frozen
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval | None:
+    """Krippendorff's alpha of several raters, 1 where they always agree, 0 where they do as by chance.
+
+    Args:
+        said: Of each rater, (N,) indices 0 to K-1, or -1 where it gave no label.
+        n_labels: K, the labels of the task.
+        design: How the documents were sampled.
+        resamples: Number of bootstrap samples.
+        seed: Of the resampling.
+
+    Returns:
+        The interval, of nans where only one label was ever said; None with fewer than two raters.
+    """
+    if len(said) < 2:
+        return None
+    votes = np.stack([np.asarray(labels, dtype=np.int64) for labels in said], axis=1)
+    counts = (votes[:, :, None] == np.arange(n_labels)).sum(axis=1)
+    units, of = units_of(design, [*votes.T], len(votes))
+    # Documents of a cluster differ; of what is drawn together, each kind of document is counted by itself.
+    kinds, kind = np.unique(counts, axis=0, return_inverse=True)
+    weight = np.ones(len(votes)) if design.weight is None else design.weight
+    held = csr_array((weight, (kind.reshape(-1), of)), shape=(len(kinds), len(units.count)))
+
+    def statistic(times: Floats) -> dict[str, Floats]:
+        return {"alpha": alphas(kinds, np.asarray(held @ times.T).T)}
+
+    return intervals(units, statistic, resamples, seed, width=len(kinds))["alpha"]
 
 
 def mcnemar(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[int, int, float]:
@@ -140,17 +180,16 @@ def _values(cells: Floats, names: Sequence[str]) -> dict[tuple[str, str, str | i
 
 
 def _of_class(found: Mapping[tuple[str, str, str | int], Interval], name: str, k: int) -> dict[str, Interval]:
-    return {metric: found[metric, name, k] for metric in ("precision", "recall", "f1")}
+    return {metric: found[metric, name, k] for metric in CLASS_METRICS}
 
 
 def _difference(
     found: Mapping[tuple[str, str, str | int], Interval],
-    gold: Ints,
     rater: str,
     other: str,
-    raters: Mapping[str, npt.ArrayLike],
+    split: tuple[int, int, float],
     design: Design,
 ) -> Difference:
-    only_rater, only_other, p_value = mcnemar(raters[rater] == gold, raters[other] == gold)
+    only_rater, only_other, p_value = split
     metrics = {metric: found["difference", other, metric] for metric in METRICS}
     return Difference(rater, other, metrics, only_rater, only_other, p_value if design.is_plain else None)

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from redct.documents import Document, same_text
 
 SIMILAR: Final = 0.9
-MOST_PAIRS: Final = 500_000_000
-"""Of more pairs of a test and a training document, training documents are drawn down to this at random; so many take
-about a minute on one core."""
+MOST_PAIRS: Final = 200_000_000
+MOST_DOCUMENTS: Final = 100_000
+"""Of more pairs of a test and a training document, or more training documents, some of these are drawn at random to be
+searched: so many take about half a minute on one core."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,7 @@ class Leakage:
         return {leak.test for leak in (*self.exact, *self.near)}
 
 
-def find_leaks(
-    train: Sequence[Document], test: Sequence[Document], seed: int = 0, similar: float = SIMILAR
-) -> Leakage:
+def find_leaks(train: Sequence[Document], test: Sequence[Document], seed: int = 0, similar: float = SIMILAR) -> Leakage:
     """Searches for test documents among the training documents.
 
     Args:
@@ -68,7 +67,7 @@ def find_leaks(
     left = [document for document in test if document.id not in leaked]
     if not train or not left:
         return Leakage(exact, [], 1.0)
-    most = max(1, MOST_PAIRS // len(left))
+    most = max(1, min(MOST_DOCUMENTS, MOST_PAIRS // len(left)))
     drawn = train
     if len(train) > most:
         drawn = [train[n] for n in np.sort(np.random.default_rng(seed).permutation(len(train))[:most])]
@@ -82,11 +81,12 @@ def _near(train: Sequence[Document], test: Sequence[Document], similar: float) -
     vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), dtype=np.float32)
     known = vectors.fit_transform(document.text for document in train)
     asked = vectors.transform(document.text for document in test)
-    groups, found = _by_context(train), {}
+    groups = _by_context(train)
+    found: dict[int, tuple[int, float]] = {}
     for context, rows in _by_context(test).items():
         if (columns := groups.get(context)) is not None:
             nearest, similarity = _nearest(known[columns], asked[rows])
-            found |= {int(row): (columns[n], s) for row, n, s in zip(rows, nearest, similarity, strict=True)}
+            found |= {int(row): (int(columns[n]), s) for row, n, s in zip(rows, nearest, similarity, strict=True)}
     return [
         Leak(test[row].id, train[n].id, float(min(similarity, 1)))
         for row, (n, similarity) in sorted(found.items())

@@ -68,9 +68,9 @@ def confident_mistakes(
         most: How many at most.
     """
     values, right = np.asarray(probs, dtype=np.float64), np.asarray(gold)
-    known = np.isfinite(values).all(axis=1)
-    said, confidence = np.argmax(np.where(known[:, None], values, 0), axis=1), values.max(axis=1)
-    wrong = np.flatnonzero(known & (said != right))
+    known = np.flatnonzero(np.isfinite(values).all(axis=1))
+    said, confidence = values.argmax(axis=1), values.max(axis=1)
+    wrong = known[said[known] != right[known]]
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     return [
         Mistake(

@@ -90,8 +90,9 @@ def judge(
     Raises:
         InputError: When no document has a distribution.
     """
-    known = np.isfinite(np.asarray(probs, dtype=np.float64)).all(axis=1)
-    right, values = np.asarray(gold, dtype=np.int64)[known], np.asarray(probs, dtype=np.float64)[known]
+    values = np.asarray(probs, dtype=np.float64)
+    known = np.flatnonzero(np.isfinite(values).all(axis=1))
+    right, values = np.asarray(gold, dtype=np.int64)[known], values[known]
     design = design.rows(known)
     units, of = units_of(design, (), len(right))
     weight = np.ones(len(right)) if design.weight is None else design.weight
@@ -101,7 +102,8 @@ def judge(
         return judged.metrics(times[:, of] * weight)
 
     width = 4 * max(len(right), 1)
-    found = intervals(units, statistic, resamples, seed, level, width, percentile=("ece", "noise"))
+    unsteady: tuple[Name, ...] = ("ece", "noise")
+    found = intervals(units, statistic, resamples, seed, level, width, percentile=unsteady)
     found["ece"] = mirrored(found["ece"], found["noise"].high)
     return Probabilities(
         len(right),
@@ -140,7 +142,9 @@ class _Judged:
         truth = np.eye(probs.shape[1])[gold]
         self.distance = ((probs - truth) ** 2).sum(axis=1) / 2
         self.by_confidence = Ranking(self.confidence)
-        self.by_label = [(Ranking(probs[:, k]), truth[:, k]) for k in range(probs.shape[1]) if 0 < truth[:, k].mean() < 1]
+        self.by_label = [
+            (Ranking(probs[:, k]), truth[:, k]) for k in range(probs.shape[1]) if 0 < truth[:, k].mean() < 1
+        ]
 
     def metrics(self, weight: Floats) -> dict[Name, Floats]:
         """Returns (B,) values for (B, N) weights."""
@@ -164,13 +168,13 @@ class _Judged:
         gaps: Floats = (weight * (self.hit - self.confidence)) @ self.in_bin / weight.sum(axis=1, keepdims=True)
         return gaps
 
-    def _discrimination(self, weight: Floats) -> dict[str, Floats]:
+    def _discrimination(self, weight: Floats) -> dict[Name, Floats]:
         areas = []
         for ranking, positive in self.by_label:
             curve = ranking.down_to(weight * positive), ranking.down_to(weight)
             areas.append((auroc(*curve), average_precision(*curve)))
         if not areas:
-            return dict.fromkeys(("auroc", "auprc"), np.full(len(weight), np.nan))
+            return {"auroc": np.full(len(weight), np.nan), "auprc": np.full(len(weight), np.nan)}
         means = np.mean(areas, axis=0)
         return {"auroc": means[0], "auprc": means[1]}
 
@@ -179,7 +183,10 @@ class _Judged:
         mass = self.weight @ self.in_bin
         means = (self.weight * self.confidence) @ self.in_bin / mass
         counts = np.bincount(self.bin)
-        return [Bin(int(n), float(mean), found["accuracy", b]) for b, (n, mean) in enumerate(zip(counts, means, strict=True))]
+        return [
+            Bin(int(n), float(mean), found["accuracy", b])
+            for b, (n, mean) in enumerate(zip(counts, means, strict=True))
+        ]
 
     def selections(self, found: dict[Name, Interval]) -> list[Selection]:
         """Returns the risk-coverage curve, with the intervals that were found."""

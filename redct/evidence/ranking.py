@@ -95,7 +95,8 @@ def risk_at(wrong: Floats, total: Floats, coverage: float) -> Floats:
 def reached(total: Floats, coverage: float) -> npt.NDArray[np.int64]:
     """Returns (B,) the first score down to which there is a share of the documents, from (B, S) weights."""
     # Sums of weights that should be equal differ in their last digits.
-    return np.argmax(total >= coverage * total[:, -1:] * (1 - 1e-12), axis=1)
+    at: npt.NDArray[np.int64] = np.argmax(total >= coverage * total[:, -1:] * (1 - 1e-12), axis=1)
+    return at
 
 
 def _steps(summed: Floats) -> Floats:

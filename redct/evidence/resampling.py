@@ -232,7 +232,7 @@ def _left_out(units: Units, rng: np.random.Generator) -> tuple[Callable[[Ints], 
         size, share = units.count.astype(np.float64), np.ones(_MOST_LEFT_OUT)
 
     def counting(rows: Ints) -> Floats:
-        counts = 1 - (group == rows[:, None]) * (size / units.count)
+        counts: Floats = 1 - (group == rows[:, None]) * (size / units.count)
         for kinds, total in units.strata():
             # What is left of a stratum stands for all of it.
             counts[:, kinds] *= total / np.maximum((counts[:, kinds] * units.count[kinds]).sum(axis=1), 1)[:, None]
@@ -252,7 +252,8 @@ def _blocks(total: int, size: int) -> Iterator[Ints]:
 
 
 def _numbered(values: npt.NDArray[Any]) -> Ints:
-    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    numbers: Ints = np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return numbers
 
 
 def _clusters(cluster: npt.NDArray[Any], stratum: Ints) -> tuple[Ints, Ints]:

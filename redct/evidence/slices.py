@@ -92,7 +92,9 @@ def length_quartiles(texts: Sequence[str]) -> list[str]:
 def _values(values: Sequence[str]) -> list[tuple[str, Mask]]:
     array = np.asarray(values, dtype=object)
     found = [(value, array == value) for value in dict.fromkeys(values)]
-    return [(value, inside) for value, inside in found if FEWEST_DOCUMENTS <= inside.sum() <= len(array) - FEWEST_DOCUMENTS]
+    return [
+        (value, inside) for value, inside in found if FEWEST_DOCUMENTS <= inside.sum() <= len(array) - FEWEST_DOCUMENTS
+    ]
 
 
 def _test(wrong: Mask, inside: Mask, design: Design, seed: int) -> tuple[Interval, Interval, float]:
@@ -100,7 +102,6 @@ def _test(wrong: Mask, inside: Mask, design: Design, seed: int) -> tuple[Interva
     weight = np.ones(len(wrong)) if design.weight is None else design.weight
     parts = [inside & wrong, inside, ~inside & wrong, ~inside]
     sums = np.stack([np.bincount(of, weight * part, minlength=len(units.count)) for part in parts], axis=1)
-    drawn: list[Floats] = []
 
     def statistic(times: Floats) -> dict[str, Floats]:
         wrong_in, all_in, wrong_out, all_out = (times @ sums).T

@@ -1,5 +1,6 @@
-"""Whether a machine may stand in for an expert: the alternative annotator test."""
+"""Whether a machine may stand in for an expert: the alternative annotator test, and how often experts agree."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -7,6 +8,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import false_discovery_control, ttest_1samp
+
+from redct.evidence.resampling import Interval, Units, intervals
+
+Floats = npt.NDArray[np.float64]
 
 FEWEST_DOCUMENTS: Final = 30
 """Documents that an annotator must have in common with others; the test's t statistic rests on so many."""
@@ -61,7 +66,7 @@ class Substitution:
 def stand_in_test(
     votes: Mapping[str, Mapping[str, str]], machine: Mapping[str, str], epsilon: float = EPSILON
 ) -> Substitution | None:
-    """The alternative annotator test (Calderon, Reichart & Dror 2025, The Alternative Annotator Test for LLM-as-a-Judge).
+    """The test of Calderon, Reichart & Dror (2025), The Alternative Annotator Test for LLM-as-a-Judge.
 
     Each annotator in turn is left out. On each document, the machine and the annotator are scored by the share of the
     remaining annotators who say the same; the machine has the advantage where its score is at least as high, and
@@ -111,3 +116,55 @@ def _p_value(difference: npt.NDArray[np.float64], epsilon: float) -> float:
     if np.ptp(difference) == 0:  # no spread, no t
         return 0.0 if difference[0] < epsilon else 1.0
     return float(ttest_1samp(difference, epsilon, alternative="less").pvalue)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """How often somebody says what an expert says, on documents that several experts labeled.
+
+    Args:
+        documents: Those with labels of two or more experts, and of the machine.
+        experts: Share of pairs of experts who say the same, in the mean over documents: no machine can be expected to
+            agree with a single expert more often than experts do.
+        machine: Share of experts who say what the machine says, in the mean over documents.
+        difference: The machine's share minus the experts'.
+    """
+
+    documents: int
+    experts: Interval
+    machine: Interval
+    difference: Interval
+
+
+def human_ceiling(
+    votes: Mapping[str, Mapping[str, str]], machine: Mapping[str, str], resamples: int = 2000, seed: int = 0
+) -> Ceiling | None:
+    """Compares how often experts agree with each other and with a machine, on the same documents.
+
+    Args:
+        votes: Of each document, the label that each expert gave it.
+        machine: Its label of each document; documents without one are left out.
+        resamples: Number of bootstrap samples.
+        seed: Of the resampling.
+
+    Returns:
+        The comparison; None where no document has labels of two experts and the machine.
+    """
+    rows = []
+    for document, each in votes.items():
+        if len(each) > 1 and document in machine:
+            counts = np.array(list(Counter(each.values()).values()))
+            same = float((counts * (counts - 1)).sum() / (len(each) * (len(each) - 1)))
+            rows.append((same, sum(label == machine[document] for label in each.values()) / len(each)))
+    if not rows:
+        return None
+    shares, count = np.unique(rows, axis=0, return_counts=True)
+    units = Units(count, np.zeros(len(count), dtype=np.int64))
+
+    def statistic(times: Floats) -> dict[str, Floats]:
+        counted = times * count
+        experts, by_machine = (counted @ shares / counted.sum(axis=1, keepdims=True)).T
+        return {"experts": experts, "machine": by_machine, "difference": by_machine - experts}
+
+    found = intervals(units, statistic, resamples, seed)
+    return Ceiling(len(rows), found["experts"], found["machine"], found["difference"])

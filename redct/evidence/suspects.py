@@ -29,8 +29,9 @@ class Suspect:
 def find_suspects(label: npt.ArrayLike, probs: npt.ArrayLike) -> list[Suspect]:
     """Finds labels that are probably wrong, by confident learning (Northcutt, Jiang & Chuang 2021), through cleanlab.
 
-    A label is suspected where the probability of another one is above the mean that this other one has on its own
-    documents, and among as many documents as this estimates to be wrong.
+    Documents are counted by their label and the one whose probability is above the mean that it has on its own
+    documents; of each such pair of different labels, as many documents are suspected as this count comes to, those with
+    the largest difference of the two probabilities.
 
     Args:
         label: (N,) 0 to K-1, the label to check; -1 where there is none.

@@ -72,9 +72,7 @@ def test_intervals_equal_resampling_of_documents() -> None:
             cells = (g * 4 + np.where(p < 0, 3, p))[..., None] == np.arange(12)
             return metrics_of(cells.sum(axis=-2).reshape(*g.shape[:-1], 3, 4))[name]
 
-        theirs = bootstrap(
-            (gold, predicted), statistic, paired=True, method="BCa", n_resamples=4000, batch=500, rng=9
-        )
+        theirs = bootstrap((gold, predicted), statistic, paired=True, method="BCa", n_resamples=4000, batch=500, rng=9)
         interval = ours[name]
         # A quantile at 2.5 % has a standard error of about 2.7 sd / sqrt(B); 4 such errors of the difference.
         tolerance = 4 * 2.7 * theirs.standard_error * np.sqrt(1 / 8000 + 1 / 4000)
