@@ -11,6 +11,7 @@ from redct.evidence.substitution import Ceiling, Substitution
 
 SHOWN = 3  # mistakes and confusions; the others are in the file
 LONGEST = 80
+INTERVALS = "intervals: bootstrap as the documents were sampled, BCa; * percentile (ECE: its upper end, mirrored)"
 
 
 def show_assessment(found: Assessment) -> None:
@@ -21,12 +22,11 @@ def show_assessment(found: Assessment) -> None:
     if comparison.differences:
         _show_differences(comparison)
     if found.probabilities:
-        scores = {name: judged.metrics for name, judged in found.probabilities.items()}
-        rows = [[name, *(figure(metrics[m]) for m in metrics)] for name, metrics in scores.items()]
-        show_table("Probabilities [95 % interval]", ["", *next(iter(scores.values()))], rows)
+        rows = [[name, *map(percent, judged.metrics.values())] for name, judged in found.probabilities.items()]
+        show_table("Probabilities, % [95 % interval]", ["", "ECE", "Brier", "AUROC", "AUPRC", "AURC"], rows)
     for column, values in found.groups.items():
         _show_groups(column, values)
-    print("intervals: bootstrap of the test documents as they were sampled, BCa, or percentile where marked *")
+    print(INTERVALS)
     for line in _remarks(found, first):
         print(line)
 
@@ -77,14 +77,14 @@ def _show_differences(comparison: Comparison) -> None:
 
 
 def _show_groups(column: str, values: dict[str, Comparison]) -> None:
-    raters = list(next(iter(values.values())).scores)[:2]
-    metrics = ("accuracy", "macro_f1")
-    header = [column, "documents", *(f"{name}: {metric.replace('_', ' ')}" for name in raters for metric in metrics)]
+    first, other = list(next(iter(values.values())).scores)[:2]
+    shown = [(first, "accuracy"), (first, "macro_f1"), (other, "macro_f1")]
     rows = [
-        [value or "(none)", f"{each.documents:,}", *(percent(each.scores[name][m]) for name in raters for m in metrics)]
+        [value or "(none)", f"{each.documents:,}", *(percent(each.scores[name][metric]) for name, metric in shown)]
         for value, each in values.items()
     ]
-    show_table(f"By {column}, % [95 % interval]", header, rows)
+    header = [column, "documents", "accuracy", "macro f1", f"{other}: macro f1"]
+    show_table(f"{first} by {column}, % [95 % interval]", header, rows)
 
 
 def _remarks(found: Assessment, first: str) -> Iterator[str]:
@@ -96,16 +96,16 @@ def _remarks(found: Assessment, first: str) -> Iterator[str]:
     if found.llm_alpha is not None:
         yield f"agreement of the LLMs, Krippendorff's alpha: {figure(found.llm_alpha)}"
     if found.confused:
-        shown = [f"{each.said or '(no label)'} for {each.gold} {each.documents:,}" for each in found.confused[:SHOWN]]
+        shown = [f"{each.said!r} for {each.gold!r} {each.documents:,} times" for each in found.confused[:SHOWN]]
         yield f"most frequent errors: {', '.join(shown)}"
     for mistake in found.mistakes[:SHOWN]:
-        said = f"{mistake.said} ({mistake.confidence:.2f}) for {mistake.gold}"
+        said = f"{mistake.said!r} ({mistake.confidence:.2f}) for {mistake.gold!r}"
         yield f"sure and wrong: {said}: {_excerpt(mistake.text)} [{mistake.id}]"
     if found.doubts:
         doubt = found.doubts[0]
         yield (
-            f"{len(found.doubts):,} gold labels may be wrong, most of all that of {doubt.id} ({doubt.gold}, rather "
-            f"{doubt.likelier})"
+            f"{len(found.doubts):,} gold labels may be wrong, most of all that of {doubt.id} ({doubt.gold!r}, rather "
+            f"{doubt.likelier!r})"
         )
 
 

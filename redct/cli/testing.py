@@ -25,7 +25,7 @@ from redct.training.parts import Part
 
 EDGE: Final = "edge classifier"
 LLM: Final = "LLM"
-TFIDF: Final = "TF-IDF + logistic regression"
+TFIDF: Final = "TF-IDF + logistic"
 MAJORITY: Final = "majority class"
 DESIGN: Final = ("inclusion", "cluster", "strata")
 
@@ -80,11 +80,11 @@ def read_flags(config: Any, corpus: LabeledCorpus) -> Asked:  # noqa: ANN401 - j
     """
     names = {what: config[what] for what in DESIGN if config[what] is not None}
     corpus.test_part()  # first: without held-out documents there are no columns
-    columns = corpus.test_columns(list(dict.fromkeys([*config.by, *names.values()])))
+    columns = corpus.test_columns(list(dict.fromkeys([*config["by"], *names.values()])))
     values = {what: columns[name] for what, name in names.items()}
     weight = 1 / _inclusions(values["inclusion"], names["inclusion"]) if "inclusion" in names else None
     cluster, strata = (np.array(values[what]) if what in names else None for what in ("cluster", "strata"))
-    return Asked({name: columns[name] for name in config.by}, Design(weight, cluster, strata), names)
+    return Asked({name: columns[name] for name in config["by"]}, Design(weight, cluster, strata), names)
 
 
 def _inclusions(values: Sequence[str], column: str) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ from redct.evidence.mistakes import Confused, Mistake, confident_mistakes, confu
 from redct.evidence.probabilities import Probabilities, judge
 from redct.evidence.resampling import Design, Interval
 from redct.evidence.slices import LENGTH, Slice, find_slices, length_quartiles
-from redct.evidence.suspects import find_suspects
+from redct.evidence.suspects import agreed_suspects
 
 MOST_GROUPS: Final = 50
 
@@ -43,8 +43,8 @@ class Doubt:
     Args:
         id: The document's id.
         gold: Its gold label.
-        likelier: The label that the classifier gives instead.
-        quality: The probability that the classifier leaves for the gold label.
+        likelier: The label that all raters with distributions give instead.
+        quality: The mean probability that they leave for the gold label.
     """
 
     id: str
@@ -67,7 +67,7 @@ class Assessment:
         slices: Parts of the documents, tested for more errors of the first than on the others.
         mistakes: Errors that the first was surest of.
         confused: Which labels the first gives in place of which.
-        doubts: Gold labels that the first makes look wrong, the most doubtful first.
+        doubts: Gold labels that look wrong to all raters with distributions, the most doubtful first.
         leakage: Test documents that stand among the training documents; None where these are not known.
         unleaked: Scores without those documents; None without any.
         llm_alpha: Krippendorff's alpha of several LLMs; None with fewer than two.
@@ -123,6 +123,7 @@ def assess(
     first = next(iter(raters.values()))
     assert first.probs is not None
     tables = {name: confusion(right, label, k) for name, label in said.items()}
+    distributions = _distributions(raters)
     leakage = None if train is None else find_leaks(train, documents, seed)
     kept = np.array([leakage is None or document.id not in leakage.ids for document in documents])
     columns = {name: [each.context[name] for each in documents] for name in documents[0].context} if documents else {}
@@ -132,14 +133,14 @@ def assess(
         np.bincount(right, minlength=k).tolist(),
         compare(right, said, k, design, seed=seed),
         {name: table.tolist() for name, table in tables.items()},
-        {name: judge(right, probs, design, seed=seed) for name, probs in _distributions(raters).items()},
+        {name: judge(right, probs, design, seed=seed) for name, probs in distributions.items()},
         {column: _by_value(column, values, right, said, k, design, seed) for column, values in groups.items()},
         find_slices(first.label != right, {**columns, **groups, **length}, design, seed),
         confident_mistakes(documents, right, first.probs, labels),
         confused_labels(next(iter(tables.values())), labels),
         [
             Doubt(documents[s.row].id, labels[s.label], labels[s.likelier], s.quality)
-            for s in find_suspects(right, first.probs)
+            for s in agreed_suspects(right, list(distributions.values()))
         ],
         leakage,
         None if kept.all() or not kept.any() else _scores(right, said, k, design, kept, seed).scores,

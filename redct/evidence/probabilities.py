@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from redct.evidence.ranking import Ranking, aurc, auroc, average_precision, reached, risk_at
+from redct.errors import InputError
+from redct.evidence.ranking import Ranking, aurc, auroc, average_precision, reached, risk
 from redct.evidence.resampling import Design, Interval, intervals, mirrored, units_of
 
 Floats = npt.NDArray[np.float64]
@@ -93,6 +94,8 @@ def judge(
     values = np.asarray(probs, dtype=np.float64)
     known = np.flatnonzero(np.isfinite(values).all(axis=1))
     right, values = np.asarray(gold, dtype=np.int64)[known], values[known]
+    if not len(known):
+        raise InputError("evaluation: found no document with a label distribution, expected at least one")
     design = design.rows(known)
     units, of = units_of(design, (), len(right))
     weight = np.ones(len(right)) if design.weight is None else design.weight
@@ -101,9 +104,8 @@ def judge(
     def statistic(times: Floats) -> dict[Name, Floats]:
         return judged.metrics(times[:, of] * weight)
 
-    width = 4 * max(len(right), 1)
     unsteady: tuple[Name, ...] = ("ece", "noise")
-    found = intervals(units, statistic, resamples, seed, level, width, percentile=unsteady)
+    found = intervals(units, statistic, resamples, seed, level, 4 * len(right), percentile=unsteady)
     found["ece"] = mirrored(found["ece"], found["noise"].high)
     return Probabilities(
         len(right),
@@ -161,7 +163,8 @@ class _Judged:
         }
         with np.errstate(invalid="ignore"):
             values |= {("accuracy", b): share for b, share in enumerate((hits / in_bin).T)}
-        return values | {("risk", n): risk_at(wrong, answered, share) for n, share in enumerate(COVERAGES)}
+        risks, rows = risk(wrong, answered), np.arange(len(weight))
+        return values | {("risk", n): risks[rows, reached(answered, share)] for n, share in enumerate(COVERAGES)}
 
     def _gaps(self, weight: Floats) -> Floats:
         """(B, bins) by how much accuracy exceeds confidence, times the bin's share of the weight."""

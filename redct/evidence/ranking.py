@@ -77,25 +77,10 @@ def aurc(wrong: Floats, total: Floats) -> Floats:
     return _ratio((_steps(total) * risk(wrong, total)).sum(axis=1), total[:, -1], np.nan)
 
 
-def risk_at(wrong: Floats, total: Floats, coverage: float) -> Floats:
-    """Risk where at least a share of the documents is answered; arguments as of `risk`.
-
-    Args:
-        wrong: See `risk`.
-        total: See `risk`.
-        coverage: In (0, 1].
-
-    Returns:
-        (B,).
-    """
-    at = reached(total, coverage)
-    return np.take_along_axis(risk(wrong, total), at[:, None], axis=1)[:, 0]
-
-
 def reached(total: Floats, coverage: float) -> npt.NDArray[np.int64]:
     """Returns (B,) the first score down to which there is a share of the documents, from (B, S) weights."""
     # Sums of weights that should be equal differ in their last digits.
-    at: npt.NDArray[np.int64] = np.argmax(total >= coverage * total[:, -1:] * (1 - 1e-12), axis=1)
+    at: npt.NDArray[np.int64] = (total < coverage * total[:, -1:] * (1 - 1e-12)).sum(axis=1)
     return at
 
 

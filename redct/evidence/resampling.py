@@ -261,7 +261,7 @@ def _clusters(cluster: npt.NDArray[Any], stratum: Ints) -> tuple[Ints, Ints]:
     names, first, of = np.unique(cluster, return_index=True, return_inverse=True)
     mixed = stratum != stratum[first][of]
     if mixed.any():
-        raise InputError(f"cluster {names[of[np.argmax(mixed)]]!r}: has documents of several strata, expected one")
+        raise InputError(f"cluster {str(names[of[np.argmax(mixed)]])!r}: has documents of several strata, expected one")
     return first, of.reshape(-1)
 
 

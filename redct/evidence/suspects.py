@@ -1,6 +1,7 @@
 """Answers of people, or gold labels, that are probably wrong: what a second look is best spent on."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,3 +59,19 @@ def find_suspects(label: npt.ArrayLike, probs: npt.ArrayLike) -> list[Suspect]:
         Suspect(int(rows[n]), int(given[rows[n]]), int(present[among[n].argmax()]), float(among[n, place[n]]))
         for n in found
     ]
+
+
+def agreed_suspects(label: npt.ArrayLike, probs: Sequence[npt.ArrayLike]) -> list[Suspect]:
+    """Finds labels that are suspect to all of several raters, who take the same other label for likelier.
+
+    Args:
+        label: (N,) 0 to K-1, the label to check; -1 where there is none.
+        probs: Of each rater, at least one, (N, K) as for `find_suspects`.
+
+    Returns:
+        The suspects with the mean of their qualities, the most suspect first.
+    """
+    found = [{(s.row, s.likelier): s for s in find_suspects(label, each)} for each in probs]
+    shared = set(found[0]).intersection(*found[1:])
+    agreed = [replace(found[0][key], quality=float(np.mean([each[key].quality for each in found]))) for key in shared]
+    return sorted(agreed, key=lambda suspect: (suspect.quality, suspect.row))

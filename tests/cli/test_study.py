@@ -32,7 +32,7 @@ def test_the_main_job(study, capfd) -> None:
     assert "18 with expert labels" in out
     metrics = json.loads((RUN / "metrics.json").read_text())
     assert metrics["documents"] == 31
-    assert list(metrics["scores"]) == ["edge classifier", "LLM", "TF-IDF + logistic regression", "majority class"]
+    assert list(metrics["scores"]) == ["edge classifier", "LLM", "TF-IDF + logistic", "majority class"]
     llm = metrics["scores"]["LLM"]["accuracy"]
     said_right = sum(i % 5 != 0 for i in range(90, 121)) / 31
     assert llm["value"] == pytest.approx(said_right)
