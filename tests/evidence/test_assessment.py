@@ -16,9 +16,9 @@ N = 200
 
 
 def documents() -> list[Document]:
-    return [
-        Document(f"d{n}", f"post {n} " + "x" * (n % 7), {"target": "tea" if n % 2 else "bus"}, None) for n in range(N)
-    ]
+    rng = np.random.default_rng(5)
+    texts = ["".join(rng.choice(list("abcdefghij klmnop"), rng.integers(30, 60))) for _ in range(N)]
+    return [Document(f"d{n}", text, {"target": "tea" if n % 2 else "bus"}, None) for n, text in enumerate(texts)]
 
 
 def raters() -> tuple[np.ndarray, dict[str, Rater]]:
