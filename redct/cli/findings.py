@@ -1,9 +1,9 @@
 """Prints what held-out documents tell about a classifier."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from redct.cli.show import figure, percent, show_scores, show_table
-from redct.evidence.assessment import Assessment
+from redct.evidence.assessment import Assessment, Doubt
 from redct.evidence.comparison import Comparison
 from redct.evidence.leakage import Leakage
 from redct.evidence.slices import Slice
@@ -31,8 +31,8 @@ def show_assessment(found: Assessment) -> None:
         print(line)
 
 
-def show_experts(ceiling: Ceiling | None, substitution: Substitution | None) -> None:
-    """Prints how the LLM compares with experts, on documents of the corpus that several of them labeled."""
+def show_experts(ceiling: Ceiling | None, substitution: Substitution | None, doubted: Sequence[Doubt]) -> None:
+    """Prints how the LLM compares with experts, on documents of the corpus that they labeled."""
     if ceiling is not None:
         print(
             f"human ceiling, % on {ceiling.documents:,} documents of the corpus with several experts: two agree "
@@ -46,6 +46,8 @@ def show_experts(ceiling: Ceiling | None, substitution: Substitution | None) -> 
             f"{len(substitution.annotators)} experts at epsilon {substitution.epsilon}, half are needed; it is as good "
             f"as one with probability {substitution.advantage:.2f})"
         )
+    if doubted:
+        print(_on_doubts("experts' answers", doubted))
 
 
 def _show_classes(found: Assessment) -> None:
@@ -102,11 +104,7 @@ def _remarks(found: Assessment, first: str) -> Iterator[str]:
         said = f"{mistake.said!r} ({mistake.confidence:.2f}) for {mistake.gold!r}"
         yield f"sure and wrong: {said}: {_excerpt(mistake.text)} [{mistake.id}]"
     if found.doubts:
-        doubt = found.doubts[0]
-        yield (
-            f"{len(found.doubts):,} gold labels may be wrong, most of all that of {doubt.id} ({doubt.gold!r}, rather "
-            f"{doubt.likelier!r})"
-        )
+        yield _on_doubts("gold labels", found.doubts)
 
 
 def _on_leaks(found: Assessment, first: str) -> Iterator[str]:
@@ -128,6 +126,11 @@ def _on_slice(each: Slice) -> str:
         f"warning: more errors where {each.column} is {value} ({each.documents:,} documents): {percent(each.error)} %, "
         f"{percent(each.excess)} points above the others (p {each.p_value:.2g}, adjusted {each.q_value:.2g})"
     )
+
+
+def _on_doubts(what: str, doubts: Sequence[Doubt]) -> str:
+    first = doubts[0]
+    return f"{what} that may be wrong: {len(doubts):,}, most of all {first.id} ({first.label!r}, or {first.likelier!r})"
 
 
 def _p_value(value: float | None) -> str:

@@ -12,11 +12,12 @@ from redct.cli.findings import show_assessment, show_experts
 from redct.documents import Document
 from redct.errors import InputError
 from redct.evidence import Design, majority
-from redct.evidence.assessment import Assessment, Rater, assess
+from redct.evidence.assessment import Assessment, Doubt, Rater, assess, doubts_of
 from redct.evidence.baselines import tfidf_probs
 from redct.evidence.comparison import Comparison
 from redct.evidence.plain import plain
 from redct.evidence.substitution import Ceiling, Substitution, human_ceiling, stand_in_test
+from redct.evidence.suspects import find_suspects
 from redct.experts import Ledger, verdicts
 from redct.experts.records import GOLD
 from redct.files import sha256, write_json
@@ -51,12 +52,14 @@ class Examined(NamedTuple):
         assessment: On the held-out documents.
         ceiling: How often experts agree, and the LLM with them, on documents that several of them labeled.
         substitution: Whether the LLM may stand in for an expert.
+        doubted_answers: People's answers that the LLM makes look wrong, the most doubtful first.
         columns: The columns that say how the documents were sampled.
     """
 
     assessment: Assessment
     ceiling: Ceiling | None
     substitution: Substitution | None
+    doubted_answers: list[Doubt]
     columns: dict[str, str]
 
 
@@ -104,6 +107,9 @@ def examine(
 ) -> Examined:
     """Examines the edge classifier beside everybody else who labeled the held-out documents.
 
+    Classifiers trained in another way, such as on the LLM's labels alone, join the raters here by their distributions on
+    the same documents.
+
     Args:
         corpus: The study's documents.
         documents: The N held-out ones with gold labels.
@@ -121,15 +127,14 @@ def examine(
     found = assess(documents, gold, raters, task.labels, known, asked.by, asked.design, corpus.seed)
     votes = _votes(corpus)
     machine = said_by_llm(corpus) if votes else {}
-    return Examined(
-        found, human_ceiling(votes, machine, seed=corpus.seed), stand_in_test(votes, machine), asked.columns
-    )
+    ceiling, substitution = human_ceiling(votes, machine, seed=corpus.seed), stand_in_test(votes, machine)
+    return Examined(found, ceiling, substitution, _doubted_answers(corpus), asked.columns)
 
 
 def report(found: Examined, checkpoint: Path, path: Path) -> None:
     """Prints what was found, and writes it to a file with the checkpoint's hash."""
     show_assessment(found.assessment)
-    show_experts(found.ceiling, found.substitution)
+    show_experts(found.ceiling, found.substitution, found.doubted_answers)
     write_json(path, {"checkpoint_sha256": sha256(checkpoint), **contents(found)})
     print(f"metrics: {path}")
 
@@ -161,6 +166,7 @@ def contents(found: Examined) -> dict[str, Any]:
         "llm_alpha": assessment.llm_alpha,
         "ceiling": found.ceiling,
         "substitution": found.substitution,
+        "doubted_answers": found.doubted_answers,
     }
     return {name: plain(value) for name, value in written.items()}
 
@@ -209,3 +215,19 @@ def _votes(corpus: LabeledCorpus) -> dict[str, dict[str, str]]:
         for document, verdict in standing.items()
     }
     return {document: each for document, each in votes.items() if len(each) > 1}
+
+
+def _doubted_answers(corpus: LabeledCorpus) -> list[Doubt]:
+    """What people answered where the LLM, which has not learned from it, says something else with confidence."""
+    if not corpus.asking.ledger.exists():
+        return []
+    documents = corpus.splits().train.documents
+    answers = corpus.asking.so_far(documents).without_ties()
+    try:
+        probs = corpus.own_labels().probs
+    except InputError:
+        return []
+    label = np.full(len(documents), -1, dtype=np.int64)
+    for n, shares in answers.shares.items():
+        label[n] = shares.argmax()
+    return doubts_of(find_suspects(label, probs), documents, corpus.task.labels)

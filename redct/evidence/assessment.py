@@ -16,7 +16,7 @@ from redct.evidence.mistakes import Confused, Mistake, confident_mistakes, confu
 from redct.evidence.probabilities import Probabilities, judge
 from redct.evidence.resampling import Design, Interval
 from redct.evidence.slices import LENGTH, Slice, find_slices, length_quartiles
-from redct.evidence.suspects import agreed_suspects
+from redct.evidence.suspects import Suspect, agreed_suspects
 
 MOST_GROUPS: Final = 50
 
@@ -38,17 +38,17 @@ class Rater:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A gold label that is probably wrong.
+    """A gold label, or an answer of people, that is probably wrong.
 
     Args:
         id: The document's id.
-        gold: Its gold label.
-        likelier: The label that all raters with distributions give instead.
-        quality: The mean probability that they leave for the gold label.
+        label: The label it has.
+        likelier: The one that the raters asked give instead.
+        quality: The probability that they leave for its label, in the mean.
     """
 
     id: str
-    gold: str
+    label: str
     likelier: str
     quality: float
 
@@ -138,14 +138,16 @@ def assess(
         find_slices(first.label != right, {**columns, **groups, **length}, design, seed),
         confident_mistakes(documents, right, first.probs, labels),
         confused_labels(next(iter(tables.values())), labels),
-        [
-            Doubt(documents[s.row].id, labels[s.label], labels[s.likelier], s.quality)
-            for s in agreed_suspects(right, list(distributions.values()))
-        ],
+        doubts_of(agreed_suspects(right, list(distributions.values())), documents, labels),
         leakage,
         None if kept.all() or not kept.any() else _scores(right, said, k, design, kept, seed).scores,
         alpha([r.label for r in raters.values() if r.is_llm], k, design, seed=seed),
     )
+
+
+def doubts_of(suspects: Sequence[Suspect], documents: Sequence[Document], labels: Sequence[str]) -> list[Doubt]:
+    """Returns suspects with the names of their documents and labels."""
+    return [Doubt(documents[s.row].id, labels[s.label], labels[s.likelier], s.quality) for s in suspects]
 
 
 def _by_value(

@@ -1,10 +1,9 @@
 """How often the 95 % intervals of `redct test` cover the truth, on simulated studies.
 
 Two raters label 300 documents of three labels (60, 30 and 10 %); they err on the same hard documents, and their
-probabilities are overconfident. The truth is the mean over 10
-times 20,000 documents. Then the same with documents in clusters of
-5 that are alike, once taken into account and once not; and with documents sampled with unequal probabilities that
-depend on how hard they are, once weighted and once not.
+probabilities are overconfident. The truth is the mean over 10 times 20,000 documents. Then the same with documents in
+clusters of 5 that are alike, once taken into account and once not; and with documents sampled with unequal
+probabilities that depend on how hard they are, once weighted and once not.
 
     python scripts/bench/coverage.py --studies 1000
 """

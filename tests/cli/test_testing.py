@@ -110,6 +110,11 @@ def test_experts_who_labeled_the_same_documents_are_the_ceiling(corpus, capfd) -
     out = capfd.readouterr().out
     assert "human ceiling, % on 60 documents" in out
     assert "alternative annotator test: the LLM may" in out
+    assert "experts' answers that may be wrong" in out
+    votes = {document.id: document.gold for document in documents}
+    doubted = json.loads((RUN / "metrics.json").read_text())["doubted_answers"]
+    assert doubted
+    assert all(each["id"] in votes and each["label"] != each["likelier"] for each in doubted)
 
 
 def test_several_llms_are_compared(corpus) -> None:
