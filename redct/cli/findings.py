@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from redct.cli.show import figure, percent, show_scores, show_table
+from redct.cli.show import INTERVALS, figure, percent, show_scores, show_table
 from redct.evidence.assessment import Assessment, Doubt
 from redct.evidence.comparison import Comparison
 from redct.evidence.leakage import Leakage
@@ -11,7 +11,6 @@ from redct.evidence.substitution import Ceiling, Substitution
 
 SHOWN = 3  # mistakes and confusions; the others are in the file
 LONGEST = 80
-INTERVALS = "intervals: bootstrap as the documents were sampled, BCa; * percentile (ECE: its upper end, mirrored)"
 
 
 def show_assessment(found: Assessment) -> None:

@@ -1,6 +1,6 @@
 """What predict tells at its end."""
 
-from redct.cli.show import show_scores, show_table
+from redct.cli.show import INTERVALS, show_scores, show_table
 from redct.documents import Documents
 from redct.evidence import evaluate_confusion, summarise_labels
 from redct.hub.store import LabelStore
@@ -22,6 +22,7 @@ def show_labels(task: Task, documents: Documents, store: LabelStore) -> None:
     if known := int(summary.confusion.sum()):
         scores = evaluate_confusion(summary.confusion)
         show_scores(f"LLM labels against {known:,} gold labels, % [95 % interval]", {"LLM": scores})
+        print(INTERVALS)
     print(f"label store: {store.folder}")
 
 

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from redct.evidence import Interval
+
+INTERVALS: Final = "intervals: bootstrap as documents were sampled, BCa; * percentile (ECE: its upper end, mirrored)"
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -107,8 +107,8 @@ def examine(
 ) -> Examined:
     """Examines the edge classifier beside everybody else who labeled the held-out documents.
 
-    Classifiers trained in another way, such as on the LLM's labels alone, join the raters here by their distributions on
-    the same documents.
+    Classifiers trained in another way, such as on the LLM's labels alone, join the raters here, by their distributions
+    on the same documents.
 
     Args:
         corpus: The study's documents.

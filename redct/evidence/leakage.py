@@ -95,9 +95,12 @@ def _near(train: Sequence[Document], test: Sequence[Document], similar: float) -
 
 
 def _nearest(known: object, asked: object) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415 - slow to import
+    from sklearn import config_context  # noqa: PLC0415 - slow to import
+    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415
 
-    distance, place = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(known).kneighbors(asked)
+    search = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(known)
+    with config_context(working_memory=256):  # MiB of distances at a time, of which it holds 1 GiB by default
+        distance, place = search.kneighbors(asked)
     return place[:, 0], 1 - distance[:, 0]
 
 
