@@ -159,13 +159,14 @@ class Corpus:
         for source, file in zip(self._sources, self.files, strict=True):
             kept = self.keep[start : start + file.rows]
             start += file.rows
-            table = open_table(file.path, [source.task.columns.context.get(name, name) for name in names])
-            place = [table.names.index(source.task.columns.context.get(name, name)) for name in names]
+            column = {name: source.task.columns.context.get(name, name) for name in names}
+            table = open_table(file.path, list(column.values()))
             try:
-                for row, is_kept in zip(table, kept, strict=True):
+                for values, is_kept in zip(table, kept, strict=True):
                     if is_kept:
-                        for name, at in zip(names, place, strict=True):
-                            found[name].append(row[at])
+                        row = dict(zip(table.names, values, strict=True))
+                        for name in names:
+                            found[name].append(row[column[name]])
             except ValueError:
                 raise self._changed(file) from None
         return found

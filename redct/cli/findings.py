@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from redct.cli.show import INTERVALS, figure, percent, show_scores, show_table
-from redct.evidence.assessment import Assessment, Doubt
+from redct.evidence.assessment import Assessment
 from redct.evidence.comparison import Comparison
+from redct.evidence.doubts import Doubt
 from redct.evidence.leakage import Leakage
 from redct.evidence.slices import Slice
 from redct.evidence.substitution import Ceiling, Substitution
@@ -46,7 +47,7 @@ def show_experts(ceiling: Ceiling | None, substitution: Substitution | None, dou
             f"as one with probability {substitution.advantage:.2f})"
         )
     if doubted:
-        print(_on_doubts("experts' answers", doubted))
+        print(_on_doubts("experts' answers", doubted) + "; look again: redct annotate --second_look true")
 
 
 def _show_classes(found: Assessment) -> None:

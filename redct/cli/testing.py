@@ -12,12 +12,12 @@ from redct.cli.findings import show_assessment, show_experts
 from redct.documents import Document
 from redct.errors import InputError
 from redct.evidence import Design, majority
-from redct.evidence.assessment import Assessment, Doubt, Rater, assess, doubts_of
+from redct.evidence.assessment import Assessment, Rater, assess
 from redct.evidence.baselines import tfidf_probs
 from redct.evidence.comparison import Comparison
+from redct.evidence.doubts import Doubt, doubted_answers
 from redct.evidence.plain import plain
 from redct.evidence.substitution import Ceiling, Substitution, human_ceiling, stand_in_test
-from redct.evidence.suspects import find_suspects
 from redct.experts import Ledger, verdicts
 from redct.experts.records import GOLD
 from redct.files import sha256, write_json
@@ -128,7 +128,7 @@ def examine(
     votes = _votes(corpus)
     machine = said_by_llm(corpus) if votes else {}
     ceiling, substitution = human_ceiling(votes, machine, seed=corpus.seed), stand_in_test(votes, machine)
-    return Examined(found, ceiling, substitution, _doubted_answers(corpus), asked.columns)
+    return Examined(found, ceiling, substitution, doubted_answers(corpus), asked.columns)
 
 
 def report(found: Examined, checkpoint: Path, path: Path) -> None:
@@ -215,19 +215,3 @@ def _votes(corpus: LabeledCorpus) -> dict[str, dict[str, str]]:
         for document, verdict in standing.items()
     }
     return {document: each for document, each in votes.items() if len(each) > 1}
-
-
-def _doubted_answers(corpus: LabeledCorpus) -> list[Doubt]:
-    """What people answered where the LLM, which has not learned from it, says something else with confidence."""
-    if not corpus.asking.ledger.exists():
-        return []
-    documents = corpus.splits().train.documents
-    answers = corpus.asking.so_far(documents).without_ties()
-    try:
-        probs = corpus.own_labels().probs
-    except InputError:
-        return []
-    label = np.full(len(documents), -1, dtype=np.int64)
-    for n, shares in answers.shares.items():
-        label[n] = shares.argmax()
-    return doubts_of(find_suspects(label, probs), documents, corpus.task.labels)

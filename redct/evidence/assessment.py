@@ -10,13 +10,14 @@ import numpy.typing as npt
 from redct.documents import Document
 from redct.errors import InputError
 from redct.evidence.comparison import Comparison, alpha, compare
+from redct.evidence.doubts import Doubt, doubts_of
 from redct.evidence.evaluation import confusion
 from redct.evidence.leakage import Leakage, find_leaks
 from redct.evidence.mistakes import Confused, Mistake, confident_mistakes, confused_labels
 from redct.evidence.probabilities import Probabilities, judge
 from redct.evidence.resampling import Design, Interval
 from redct.evidence.slices import LENGTH, Slice, find_slices, length_quartiles
-from redct.evidence.suspects import Suspect, agreed_suspects
+from redct.evidence.suspects import agreed_suspects
 
 MOST_GROUPS: Final = 50
 
@@ -34,23 +35,6 @@ class Rater:
     label: npt.NDArray[np.int64]
     probs: npt.NDArray[np.floating] | None = None
     is_llm: bool = False
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """A gold label, or an answer of people, that is probably wrong.
-
-    Args:
-        id: The document's id.
-        label: The label it has.
-        likelier: The one that the raters asked give instead.
-        quality: The probability that they leave for its label, in the mean.
-    """
-
-    id: str
-    label: str
-    likelier: str
-    quality: float
 
 
 @dataclass(frozen=True)
@@ -143,11 +127,6 @@ def assess(
         None if kept.all() or not kept.any() else _scores(right, said, k, design, kept, seed).scores,
         alpha([r.label for r in raters.values() if r.is_llm], k, design, seed=seed),
     )
-
-
-def doubts_of(suspects: Sequence[Suspect], documents: Sequence[Document], labels: Sequence[str]) -> list[Doubt]:
-    """Returns suspects with the names of their documents and labels."""
-    return [Doubt(documents[s.row].id, labels[s.label], labels[s.likelier], s.quality) for s in suspects]
 
 
 def _by_value(
