@@ -17,14 +17,14 @@ def run(args: Sequence[str]) -> None:
     corpus, _ = read_study(args, "Says how far annotators agree, with each other and with the LLM.")
     with Ledger(corpus.asking.ledger, create=False) as ledger:
         documents, answers = chosen_documents(corpus, ledger), ledger.answers()
-    found = report(answers, corpus.task.labels, _said_by_llm(corpus), corpus.seed)
+    found = report(answers, corpus.task.labels, said_by_llm(corpus), corpus.seed)
     show_agreement(found, {document.id: document.text for document in documents.values()})
     path = corpus.folder / "agreement.json"
     write_json(path, asdict(found))
     print(f"all figures: {path}")
 
 
-def _said_by_llm(corpus: LabeledCorpus) -> dict[str, str]:
+def said_by_llm(corpus: LabeledCorpus) -> dict[str, str]:
     """Returns the LLM's label of each document; empty where it was not asked about all."""
     try:
         table = corpus.own_labels()

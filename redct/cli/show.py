@@ -1,12 +1,16 @@
 """Prints results as tables."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from redct.evidence import Interval
+
+INTERVALS: Final = "intervals: bootstrap as documents were sampled, BCa; * percentile (ECE: its upper end, mirrored)"
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -30,9 +34,22 @@ def show_scores(title: str, scores: Mapping[str, Mapping[str, Interval]]) -> Non
     """Prints a row for each rater, a column for each metric, in percent with 95 % intervals."""
     metrics = list(next(iter(scores.values())))
     header = ["", *(metric.replace("_", " ") for metric in metrics)]
-    rows = [[name, *(_percent(values[metric]) for metric in metrics)] for name, values in scores.items()]
+    rows = [[name, *(percent(values[metric]) for metric in metrics)] for name, values in scores.items()]
     show_table(title, header, rows)
 
 
-def _percent(interval: Interval) -> str:
-    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+def percent(interval: Interval) -> str:
+    """Returns a share in percent with its interval, marked with * where that is not BCa; - where there is none."""
+    return _shown(interval, 100, 1)
+
+
+def figure(interval: Interval) -> str:
+    """Returns a number with its interval, as `percent`."""
+    return _shown(interval, 1, 3)
+
+
+def _shown(interval: Interval, times: float, digits: int) -> str:
+    if not math.isfinite(interval.value):
+        return "-"
+    value, low, high = (f"{times * x:.{digits}f}" for x in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]" + ("" if interval.method == "bca" else "*")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -15,9 +16,9 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
-from redct.cli import estimate, labeling
+from redct.cli import estimate, labeling, testing
 from redct.cli.progress import StudyProgressBar
-from redct.cli.results import show_labels, show_test
+from redct.cli.results import show_labels
 from redct.cli.sample import STRATEGY_HELP, WHY_RANDOMISED
 from redct.cli.studyfile import study_folder
 from redct.cli.trainer import SWITCHES, StudyTrainer
@@ -87,6 +88,8 @@ class StudyCLI(LightningCLI):
             labeling.add_flags(parser)
         if subcommand == "estimate":
             estimate.add_options(parser)
+        if subcommand == "test":
+            testing.add_flags(parser)
         if subcommand == "export":
             for flag, text in SWITCHES.items():
                 parser.add_argument(f"--{flag}", action="store_true", help=text)
@@ -255,19 +258,19 @@ class StudyCLI(LightningCLI):
         print(f"for transformers: {folder}")
 
     def before_test(self) -> None:
-        """Checks the labels that the classifier is compared with."""
+        """Checks the labels that the classifier is compared with, and how its documents were sampled."""
         self._check_labels()
+        self.asked = testing.read_flags(self.config[self.subcommand], self.study)
 
     def after_test(self) -> None:
-        """Compares the classifier with the LLM and the majority class."""
+        """Compares the classifier with others, and says where it fails."""
         if not self.trainer.is_global_zero:
             return
         documents = self.data.parts["test"].part.documents
-        rows = [self.model.predictions[n] for n in range(len(documents))]
-        labeled = self.study.labels_of(documents)
+        probs = np.array([self.model.predictions[n] for n in range(len(documents))])
+        found = testing.examine(self.study, documents, probs, self.asked)
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
-        checkpoint = Path(self.config[self.subcommand].ckpt_path)
-        show_test(self.study.task, documents, rows, labeled, checkpoint, self.folder / "metrics.json", self.study.seed)
+        testing.report(found, Path(self.config[self.subcommand].ckpt_path), self.folder / "metrics.json")
 
     def _say(self, notes: Sequence[str]) -> None:
         if self.trainer.is_global_zero:

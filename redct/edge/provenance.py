@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from redct.documents import Corpus
 from redct.files import sha256
@@ -80,9 +80,15 @@ def _experts(data: LabeledTextDataModule) -> dict[str, Any] | None:
     return {"asked": asked, "strategies": [*data.corpus.provenance.strategies], "answers": answers}
 
 
+# What else stands there may be texts of documents, which are not to be handed on.
+_SCORES: Final = ("checkpoint_sha256", "documents", "labels", "gold", "scores", "confusion")
+
+
 def _test(path: Path, checkpoint: str) -> dict[str, Any] | None:
     """The scores in metrics.json, if they are this checkpoint's."""
     if not path.exists():
         return None
     metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return metrics if metrics.get("checkpoint_sha256") == checkpoint else None
+    if metrics.get("checkpoint_sha256") != checkpoint:
+        return None
+    return {name: metrics[name] for name in _SCORES}

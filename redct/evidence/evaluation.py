@@ -1,31 +1,14 @@
 """Metrics of predicted against gold labels, with bootstrap intervals."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from redct.errors import InputError
+from redct.evidence.resampling import Interval, Units, intervals
 
 METRICS: Final = ("accuracy", "macro_f1", "weighted_f1", "mcc")
-# Confusion cells held at a time (16 MB): with many labels, all resamples at once would not fit.
-_CELLS_AT_ONCE: Final = 2_000_000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A metric with the interval of its bootstrap distribution.
-
-    Args:
-        value: The metric on the documents themselves.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-    """
-
-    value: float
-    low: float
-    high: float
+CLASS_METRICS: Final = ("precision", "recall", "f1")
 
 
 def confusion(gold: npt.ArrayLike, predicted: npt.ArrayLike, n_labels: int) -> npt.NDArray[np.int64]:
@@ -81,6 +64,26 @@ def metrics_of(confusion: npt.ArrayLike) -> dict[str, npt.NDArray[np.float64]]:
     }
 
 
+def class_metrics_of(confusion: npt.ArrayLike) -> dict[str, npt.NDArray[np.float64]]:
+    """Metrics of each label, of one or many confusion matrices.
+
+    Args:
+        confusion: (..., K, K + 1) as from `confusion`.
+
+    Returns:
+        (..., K) for each of `CLASS_METRICS`; nan where there is nothing to divide by: precision of a label that was
+        never said, recall of one that gold never has, F1 of one that is neither.
+    """
+    cells = np.asarray(confusion, dtype=np.float64)
+    hits = np.diagonal(cells[..., :-1], axis1=-2, axis2=-1)
+    in_gold, in_predicted = cells.sum(axis=-1), cells.sum(axis=-2)[..., :-1]
+    return {
+        "precision": _ratio(hits, in_predicted, np.nan),
+        "recall": _ratio(hits, in_gold, np.nan),
+        "f1": _ratio(2 * hits, in_gold + in_predicted, np.nan),
+    }
+
+
 def evaluate(
     gold: npt.ArrayLike,
     predicted: npt.ArrayLike,
@@ -89,11 +92,7 @@ def evaluate(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Metrics with percentile bootstrap intervals over documents (Efron & Tibshirani 1993, chapter 13).
-
-    The metrics depend on the documents only through the confusion matrix, and drawing N documents with
-    replacement makes its cells multinomial with the observed shares; so the cells are drawn directly, which
-    is the same distribution at a fraction of the cost.
+    """Metrics with bootstrap intervals over documents.
 
     Args:
         gold: (N,) indices 0 to K-1, N >= 1.
@@ -113,7 +112,7 @@ def evaluate(
 def evaluate_confusion(
     observed: npt.NDArray[np.int64], resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """As `evaluate`, for documents that are counted already.
+    """As `evaluate`, for documents that are counted already: those of a cell are alike.
 
     Args:
         observed: (K, K + 1) as from `confusion`.
@@ -124,49 +123,20 @@ def evaluate_confusion(
     Raises:
         InputError: When there is no document, or resamples or level are out of range.
     """
-    if resamples < 1 or not 0 < level < 1:
-        raise InputError(f"found resamples {resamples} and level {level}, expected 1 or more and a level in (0, 1)")
-    if observed.sum() == 0:
-        raise InputError("evaluation: found no document with a gold label, expected at least one")
-    drawn = _resampled(observed, resamples, np.random.default_rng(seed))
-    values = metrics_of(observed)
-    ends = ((1 - level) / 2, (1 + level) / 2)
-    intervals = {}
-    for name in METRICS:
-        low, high = np.quantile(drawn[name], ends)
-        intervals[name] = Interval(float(values[name]), float(low), float(high))
-    return intervals
+    cells = np.flatnonzero(observed)
+    count = observed.ravel()[cells]
+
+    def statistic(times: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+        drawn = np.zeros((len(times), observed.size))
+        drawn[:, cells] = times * count
+        return metrics_of(drawn.reshape(-1, *observed.shape))
+
+    units = Units(count, np.zeros(len(cells), dtype=np.int64))
+    return intervals(units, statistic, resamples, seed, level, observed.size)
 
 
-def majority(gold: npt.ArrayLike, n_labels: int) -> npt.NDArray[np.int64]:
-    """Predicts the most frequent gold label for every document: the baseline to beat.
-
-    Args:
-        gold: (N,) indices 0 to K-1.
-        n_labels: K, the labels of the task.
-
-    Returns:
-        (N,) the same index for all; of equally frequent labels, the first in the task.
-    """
-    labels = np.asarray(gold, dtype=np.int64)
-    return np.full(len(labels), np.argmax(np.bincount(labels, minlength=n_labels)), dtype=np.int64)
-
-
-def _resampled(
-    observed: npt.NDArray[np.int64], resamples: int, rng: np.random.Generator
-) -> dict[str, npt.NDArray[np.float64]]:
-    total = int(observed.sum())
-    block = max(1, _CELLS_AT_ONCE // observed.size)
-    parts = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        cells = rng.multinomial(total, observed.ravel() / total, size=size)
-        parts.append(metrics_of(cells.reshape(size, *observed.shape)))
-    return {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
-
-
-def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _ratio(above: npt.ArrayLike, below: npt.ArrayLike, otherwise: float = 0.0) -> npt.NDArray[np.float64]:
     numerator, denominator = np.broadcast_arrays(np.asarray(above, float), np.asarray(below, float))
-    quotient: npt.NDArray[np.float64] = np.zeros(numerator.shape)
+    quotient: npt.NDArray[np.float64] = np.full(numerator.shape, otherwise)
     np.divide(numerator, denominator, out=quotient, where=denominator != 0)
     return quotient

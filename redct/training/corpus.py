@@ -1,6 +1,8 @@
 """Joins documents, LLM labels and expert answers into parts to train, validate and test on. Needs no torch."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -201,6 +203,20 @@ class LabeledCorpus:
             raise InputError("data.test: found nothing, expected held-out files or a share of data.train")
         return self._gold_part(self.splits().test.documents, "data.test")
 
+    def test_columns(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Returns further columns of the held-out files, see `Corpus.columns`, for the documents of `test_part`.
+
+        Args:
+            names: Columns or context fields; where a file holds nothing, the value is empty.
+
+        Raises:
+            InputError: When a file lacks one.
+        """
+        test = self.splits().test
+        known = [document.gold is not None for document in test.documents]
+        columns = test.columns(names) if names else {}
+        return {name: [value or "" for value in compress(values, known)] for name, values in columns.items()}
+
     def reserve_part(self) -> Part:
         """Returns the documents that served nothing, with their gold or expert labels.
 
@@ -224,6 +240,15 @@ class LabeledCorpus:
             return labels.aligned([document.id for document in documents])
         except InputError:
             return None
+
+    def labels_by_store(self, documents: Sequence[Document]) -> dict[str, LabelTable]:
+        """Returns what each of several label stores says about documents, of those that hold all of them."""
+        ids, found = [document.id for document in documents], {}
+        if len(self.label_folders) > 1 and all(LabelStore(each).manifest_path.exists() for each in self.label_folders):
+            for folder in self.label_folders:
+                with suppress(InputError):
+                    found[str(folder)] = LabelStore(folder).read(self.task.labels).aligned(ids)
+        return found
 
     def own_labels(self) -> LabelTable:
         """Returns what the LLM said about the corpus.

@@ -25,14 +25,16 @@ def in_processes(command: str, *options: str) -> None:
 
 
 def test_the_main_job(study, capfd) -> None:
-    for command in ("predict", "fit", "test"):
+    for command in ("predict", "fit"):
         assert run(command) == 0
+    assert run("test", "--by", "target") == 0
     out = capfd.readouterr().out
+    assert "edge classifier by target" in out
     assert "121 documents labeled" in out
     assert "18 with expert labels" in out
     metrics = json.loads((RUN / "metrics.json").read_text())
     assert metrics["documents"] == 31
-    assert list(metrics["scores"]) == ["edge classifier", "LLM", "majority class"]
+    assert list(metrics["scores"]) == ["edge classifier", "LLM", "TF-IDF + logistic", "majority class"]
     llm = metrics["scores"]["LLM"]["accuracy"]
     said_right = sum(i % 5 != 0 for i in range(90, 121)) / 31
     assert llm["value"] == pytest.approx(said_right)
@@ -44,6 +46,9 @@ def test_the_main_job(study, capfd) -> None:
     experts = targets[targets.source == "expert"]
     assert [LABELS[int(i.removeprefix("d")) % 3] for i in experts.id] == experts.label.tolist()
     assert np.allclose(np.stack(targets.target).sum(axis=1), 1, atol=1e-6)
+
+    assert set(metrics["groups"]["target"]) == {"tea", "coffee"}
+    assert "colour" in refused(capfd, "test", "--by", "colour")
 
     from transformers import pipeline
 

@@ -3,7 +3,7 @@
 import random
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final
@@ -85,14 +85,21 @@ class Desk:
         documents: The chosen documents by id.
         labels: The task's labels.
         options: Who answers what.
+        doubted: Ids of documents whose answers are to be settled even where annotators agree.
 
     Raises:
         InputError: When no documents were chosen, or one of them is not at hand.
     """
 
     def __init__(
-        self, ledger: Ledger, documents: Mapping[str, Document], labels: list[str], options: PageOptions
+        self,
+        ledger: Ledger,
+        documents: Mapping[str, Document],
+        labels: list[str],
+        options: PageOptions,
+        doubted: Collection[str] = (),
     ) -> None:
+        self._doubted = frozenset(doubted)
         self._ledger, self._labels, self._annotators = ledger, labels, options.annotators
         self._rounds = ledger.rounds_for_people()
         if not any(each.ids for each in self._rounds):
@@ -260,13 +267,14 @@ class Desk:
         return State.PENDING if owner is None or (owner == name and not standing) else State.OUT
 
     def _case(self, document: str) -> State:
-        """Returns whether a document is to be settled, or is: annotators disagree on it, or one flagged it."""
+        """Returns whether a document is to be settled, or is: annotators disagree, or it is flagged or doubted."""
         resolution = self._resolutions.get(document)
         found = [*self._standing.get(document, {}).values(), *([resolution] if resolution else [])]
         verdict = verdicts(found).get(document, Verdict(document))
         if verdict.resolution is not None:
             return State.DONE
-        return State.PENDING if verdict.disputed or verdict.flagged else State.OUT
+        doubted = bool(verdict.votes) and document in self._doubted
+        return State.PENDING if verdict.disputed or verdict.flagged or doubted else State.OUT
 
     def _check_label(self, answer: Answer) -> None:
         if answer.label is not None and answer.label not in self._labels:

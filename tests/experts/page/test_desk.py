@@ -179,6 +179,22 @@ def test_disputes_and_flags_are_settled(ledger: Ledger) -> None:
     assert at.show_case("ben").total == 1, "who agrees after all leaves nothing to settle"
 
 
+def test_doubted_answers_are_settled_though_nobody_disagrees(ledger: Ledger) -> None:
+    agreed, doubted, unanswered = IDS[:3]
+    at = Desk(ledger, DOCUMENTS, LABELS, PageOptions(), {doubted, unanswered})
+    for name in ("anna", "ben"):
+        at.enter(name)
+        for document in (agreed, doubted):
+            at.answer(Answer(document, name, label="for"), 0)
+    view = at.show_case("ben")
+    assert view.document
+    assert (view.document.id, view.total, view.disputes) == (doubted, 1, 1)
+    at.resolve(Answer(doubted, "ben", "resolution", "against"), 0)
+    assert at.show_case("anna").disputes == 0
+    assert verdicts(ledger.answers())[doubted].resolution == "against"
+    assert walk(at, "anna") == walk(desk(ledger), "anna"), "nobody is asked again"
+
+
 def test_the_gold_column_is_neither_seen_nor_asked(tmp_path: Path) -> None:
     with Ledger(choose(tmp_path / "l.sqlite", IDS[:3], IDS[5:9], asked="gold")) as ledger:
         ledger.record(Answer(IDS[5], GOLD, label="neutral"))

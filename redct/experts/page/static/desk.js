@@ -223,7 +223,7 @@ function showEnd() {
   } else if (view.total) {
     title.textContent = "All done";
     text.textContent = `All ${number(view.total)} ${things} are ${done}. Thank you!`;
-    if (!adjudicating && view.disputes) text.textContent += ` ${number(view.disputes)} wait to be settled: annotators disagree, or somebody flagged them.`;
+    if (!adjudicating && view.disputes) text.textContent += ` ${number(view.disputes)} wait to be settled: annotators disagree, somebody flagged them, or they deserve a second look.`;
   } else {
     title.textContent = "Nothing to do";
     text.textContent = adjudicating

@@ -1,0 +1,217 @@
+"""`redct test`: gathers who labeled the held-out documents, and has them examined."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from redct.cli.agreement import said_by_llm
+from redct.cli.findings import show_assessment, show_experts
+from redct.documents import Document
+from redct.errors import InputError
+from redct.evidence import Design, majority
+from redct.evidence.assessment import Assessment, Rater, assess
+from redct.evidence.baselines import tfidf_probs
+from redct.evidence.comparison import Comparison
+from redct.evidence.doubts import Doubt, doubted_answers
+from redct.evidence.plain import plain
+from redct.evidence.substitution import Ceiling, Substitution, human_ceiling, stand_in_test
+from redct.experts import Ledger, verdicts
+from redct.experts.records import GOLD
+from redct.files import sha256, write_json
+from redct.training.corpus import LabeledCorpus
+from redct.training.parts import Part
+
+EDGE: Final = "edge classifier"
+LLM: Final = "LLM"
+TFIDF: Final = "TF-IDF + logistic"
+MAJORITY: Final = "majority class"
+DESIGN: Final = ("inclusion", "cluster", "strata")
+
+
+class Asked(NamedTuple):
+    """What the flags ask for.
+
+    Attributes:
+        by: Columns whose values are scored each by itself, with a value for each document.
+        design: How the documents were sampled.
+        columns: The columns that say so.
+    """
+
+    by: dict[str, list[str]]
+    design: Design
+    columns: dict[str, str]
+
+
+class Examined(NamedTuple):
+    """What was found.
+
+    Attributes:
+        assessment: On the held-out documents.
+        ceiling: How often experts agree, and the LLM with them, on documents that several of them labeled.
+        substitution: Whether the LLM may stand in for an expert.
+        doubted_answers: People's answers that the LLM makes look wrong, the most doubtful first.
+        columns: The columns that say how the documents were sampled.
+    """
+
+    assessment: Assessment
+    ceiling: Ceiling | None
+    substitution: Substitution | None
+    doubted_answers: list[Doubt]
+    columns: dict[str, str]
+
+
+def add_flags(parser: Any) -> None:  # noqa: ANN401 - jsonargparse's parser
+    """Adds the flags to the parser of `test`."""
+    helps = {
+        "inclusion": "column with the probability with which a test document was sampled, where these are unequal",
+        "cluster": "column that names what test documents were sampled together, such as their author",
+        "strata": "column that names the parts of the corpus in which fixed numbers of test documents were sampled",
+    }
+    parser.add_argument("--by", type=str, nargs="+", default=[], help="columns whose values are scored each by itself")
+    for name, text in helps.items():
+        parser.add_argument(f"--{name}", type=str | None, help=text)
+
+
+def read_flags(config: Any, corpus: LabeledCorpus) -> Asked:  # noqa: ANN401 - jsonargparse's namespace
+    """Reads the columns that the flags name.
+
+    Raises:
+        InputError: When a file lacks one, or an inclusion probability is none.
+    """
+    names = {what: config[what] for what in DESIGN if config[what] is not None}
+    corpus.test_part()  # first: without held-out documents there are no columns
+    columns = corpus.test_columns(list(dict.fromkeys([*config["by"], *names.values()])))
+    values = {what: columns[name] for what, name in names.items()}
+    weight = 1 / _inclusions(values["inclusion"], names["inclusion"]) if "inclusion" in names else None
+    cluster, strata = (np.array(values[what]) if what in names else None for what in ("cluster", "strata"))
+    return Asked({name: columns[name] for name in config["by"]}, Design(weight, cluster, strata), names)
+
+
+def _inclusions(values: Sequence[str], column: str) -> npt.NDArray[np.float64]:
+    found = np.zeros(len(values))
+    for n, value in enumerate(values):
+        try:
+            found[n] = float(value)
+        except ValueError:
+            found[n] = np.nan
+        if not 0 < found[n] <= 1:
+            raise InputError(f"--inclusion {column}: found {value!r}, expected probabilities above 0, at most 1")
+    return found
+
+
+def examine(
+    corpus: LabeledCorpus, documents: Sequence[Document], probs: npt.NDArray[np.float64], asked: Asked
+) -> Examined:
+    """Examines the edge classifier beside everybody else who labeled the held-out documents.
+
+    Classifiers trained in another way, such as on the LLM's labels alone, join the raters here, by their distributions
+    on the same documents.
+
+    Args:
+        corpus: The study's documents.
+        documents: The N held-out ones with gold labels.
+        probs: (N, K) the edge classifier's label distributions.
+        asked: What the flags ask for.
+    """
+    task, train = corpus.task, _trained_on(corpus)
+    gold = corpus.test_part().label
+    raters = {EDGE: Rater(probs.argmax(axis=1), probs), **_llms(corpus, documents)}
+    if train is not None:
+        baseline = tfidf_probs(train, documents, corpus.seed)
+        raters[TFIDF] = Rater(baseline.argmax(axis=1), baseline)
+    raters[MAJORITY] = Rater(majority(gold, len(task.labels)))
+    known = None if train is None else train.documents
+    found = assess(documents, gold, raters, task.labels, known, asked.by, asked.design, corpus.seed)
+    votes = _votes(corpus)
+    machine = said_by_llm(corpus) if votes else {}
+    ceiling, substitution = human_ceiling(votes, machine, seed=corpus.seed), stand_in_test(votes, machine)
+    return Examined(found, ceiling, substitution, doubted_answers(corpus), asked.columns)
+
+
+def report(found: Examined, checkpoint: Path, path: Path) -> None:
+    """Prints what was found, and writes it to a file with the checkpoint's hash."""
+    show_assessment(found.assessment)
+    show_experts(found.ceiling, found.substitution, found.doubted_answers)
+    write_json(path, {"checkpoint_sha256": sha256(checkpoint), **contents(found)})
+    print(f"metrics: {path}")
+
+
+def contents(found: Examined) -> dict[str, Any]:
+    """Returns what was found as JSON values."""
+    assessment, comparison = found.assessment, found.assessment.comparison
+    labels = assessment.labels
+    written = {
+        "documents": comparison.documents,
+        "labels": labels,
+        "gold": dict(zip(labels, assessment.gold, strict=True)),
+        "sampling": found.columns,
+        "scores": comparison.scores,
+        # Rows are gold labels, columns what was said; the last column is "no label".
+        "confusion": assessment.confusion,
+        "classes": _by_label(comparison, labels),
+        "differences": comparison.differences,
+        "probabilities": assessment.probabilities,
+        "groups": {
+            column: {v: _group(each, labels) for v, each in by.items()} for column, by in assessment.groups.items()
+        },
+        "slices": assessment.slices,
+        "mistakes": assessment.mistakes,
+        "confused": assessment.confused,
+        "doubts": assessment.doubts,
+        "leakage": assessment.leakage,
+        "unleaked": assessment.unleaked,
+        "llm_alpha": assessment.llm_alpha,
+        "ceiling": found.ceiling,
+        "substitution": found.substitution,
+        "doubted_answers": found.doubted_answers,
+    }
+    return {name: plain(value) for name, value in written.items()}
+
+
+def _by_label(comparison: Comparison, labels: Sequence[str]) -> dict[str, Any]:
+    return {name: dict(zip(labels, classes, strict=True)) for name, classes in comparison.classes.items()}
+
+
+def _group(comparison: Comparison, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "documents": comparison.documents,
+        "scores": comparison.scores,
+        "classes": _by_label(comparison, labels),
+        "differences": comparison.differences,
+    }
+
+
+def _trained_on(corpus: LabeledCorpus) -> Part | None:
+    """The part that the last `fit` trained on; None, with a note, where it cannot be told."""
+    try:
+        return corpus.written_parts()["train"]
+    except InputError as error:
+        corpus.notes.append(f"without {TFIDF} and a search for leaks: {error}")
+        return None
+
+
+def _llms(corpus: LabeledCorpus, documents: Sequence[Document]) -> dict[str, Rater]:
+    """The LLM's labels or, of several stores, the joint ones and those of each."""
+    joint, single = corpus.labels_of(documents), corpus.labels_by_store(documents)
+    if joint is None:
+        corpus.notes.append("the LLM's row needs its labels on the test documents: redct predict --data.predict test")
+        return {}
+    found = {LLM: Rater(joint.label, joint.probs)}
+    return found | {f"{LLM} {name}": Rater(table.label, table.probs, is_llm=True) for name, table in single.items()}
+
+
+def _votes(corpus: LabeledCorpus) -> dict[str, dict[str, str]]:
+    """Of each document that two or more people labeled, their labels."""
+    if not corpus.asking.ledger.exists():
+        return {}
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
+        standing = verdicts(ledger.answers())
+    known = set(corpus.task.labels)
+    votes = {
+        document: {who: label for who, label in verdict.votes.items() if who != GOLD and label in known}
+        for document, verdict in standing.items()
+    }
+    return {document: each for document, each in votes.items() if len(each) > 1}
