@@ -67,6 +67,35 @@ def fit_and_test(study: Path, folder: Path, options: Sequence[str]) -> npt.NDArr
     return found
 
 
+def only_answered(study: Path, asked: Path, folder: Path, share: float) -> Path:
+    """Writes a study of nothing but the documents that experts answered in another one.
+
+    Args:
+        study: YAML of the other.
+        asked: Its folder, with the ledger.
+        folder: Where it is written.
+        share: How many documents they answered, as a share.
+    """
+    from redct.experts import Ledger  # noqa: PLC0415 - the others need it not
+
+    with Ledger(asked / "experts.sqlite", create=False) as ledger:
+        (round_,) = ledger.rounds()
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(study.parent / "train.jsonl")
+    answered = [row for row in rows if row["id"] in set(round_.ids)]
+    if len(answered) != round(share * len(rows)):
+        raise ValueError(f"{asked}: found {len(answered)} documents, expected {share:.0%} of {len(rows)}")
+    _write_rows(folder / "train.jsonl", answered)
+    # Too few to set some aside: validated on themselves, so that training goes on to its end.
+    _write_rows(folder / "validation.jsonl", [{**row, "id": f"again-{row['id']}"} for row in answered])
+    for name in ("test.jsonl", "llm.jsonl"):
+        shutil.copy(study.parent / name, folder / name)
+    shutil.copy(study, folder / "study.yaml")
+    if not (folder / "labels").exists():
+        _run("predict", folder / "study.yaml", folder, [])
+    return folder / "study.yaml"
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Returns the objects of a JSONL file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,6 +1,6 @@
 """Ablates the training recipe on frozen embeddings: every ingredient, kept or not, over several sets and seeds.
 
-    python scripts/bench/quality/ablation.py FOLDER --sets isear hate sentiment global_warming figurative
+    python scripts/bench/quality_ablation.py FOLDER --sets isear hate sentiment global_warming figurative
 
 FOLDER holds NAME.train.jsonl and NAME.test.jsonl: a JSON object a line with id, text, gold, llm_label and llm_probs
 (label -> probability). Prints macro-F1 on the test documents' gold, and the mean difference to redct's recipe with a
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
-from recipes import RECIPES, Problem
+from quality_recipes import RECIPES, Problem
+from quality_studies import read_rows
 from scipy.stats import t as student_t
 from sklearn.metrics import f1_score
-from studies import read_rows
 
 from redct.confidence import log_floored
 from redct.documents import Document
