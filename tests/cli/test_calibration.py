@@ -57,7 +57,7 @@ def record() -> dict:
 def test_a_temperature_from_answers_of_a_randomised_choice(study, capfd) -> None:
     sure = labeler("sure.jsonl", wrong=4, sure=0.99)
     assert run("predict", *sure) == 0
-    lines = said(capfd, *FIT, *sure, "--data.experts.budget", "60")
+    lines = said(capfd, *FIT, *sure, "--data.experts.budget", "60", "--data.calibration.experts", "temperature")
     assert any("log loss on 60 answers of a randomised choice, weighted: 0." in line for line in lines)
     table = read_labels(RUN / "labels", LABELS)
     with Ledger(RUN / "experts.sqlite") as ledger:
@@ -75,8 +75,13 @@ def test_a_temperature_from_answers_of_a_randomised_choice(study, capfd) -> None
     expected = np.exp(table.aligned(ids).logprobs / temperature)
     np.testing.assert_allclose(probs, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
     # What was recorded about the choice does not depend on the correction.
-    assert said(capfd, *FIT, *sure, "--data.experts.budget", "60", "--data.calibration.temperature", "false")
+    assert said(capfd, *FIT, *sure, "--data.experts.budget", "60", "--data.calibration.experts", "none")
     assert record()["temperature"] is None
+    lines = said(capfd, *FIT, *sure, "--data.experts.budget", "60")
+    steps = record()["reliability"]
+    better = "regression" if steps["regression"]["log_loss"] <= steps["temperature"]["log_loss"] else "temperature"
+    assert record()[better] is not None
+    assert any("(regression, cross-fitted)" in line for line in lines)
     with Ledger(RUN / "experts.sqlite") as ledger:
         assert len(ledger.rounds()) == 1
     lines = said(capfd, *FIT, *sure, "--data.experts", "{budget: 60, strategy: margin}")

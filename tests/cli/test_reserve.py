@@ -41,7 +41,7 @@ def state() -> dict:
 def test_a_share_of_the_answers_serves_nothing(study, capfd) -> None:
     assert run("predict") == 0
     capfd.readouterr()
-    assert run(*FIT, "--data.reserve", "0.25", "--data.calibration.prior", "batch") == 0
+    assert run(*FIT, "--data.reserve", "0.25", "--data.calibration", "{prior: batch, experts: temperature}") == 0
     out = capfd.readouterr().out
     assert "reserve: 18 documents with expert labels, which serve nothing else" in out
     rows = targets()
