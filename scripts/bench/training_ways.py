@@ -178,6 +178,7 @@ def trainer(setting: Setting, seed: int) -> tuple[float, nn.Module]:
         per_device_train_batch_size=setting.batch_size,
         learning_rate=setting.learning_rate,
         bf16=setting.precision == "bf16-mixed",
+        use_cpu=DEVICE.type == "cpu",  # by default too, but with bf16 it must be said
         seed=seed,
         save_strategy="no",
         report_to="none",
