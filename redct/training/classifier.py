@@ -181,7 +181,10 @@ class EdgeClassifier(L.LightningModule):
         if self.optimizer is not None:
             optimizer = self.optimizer(self.parameters())
         else:
-            optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.learning_rate or self._suitable_rate())
+            # In one pass over the weights: on a CPU four times as fast. Lightning clips no gradients for it, though.
+            fused = self.device.type in ("cpu", "cuda") and not self.trainer.gradient_clip_val
+            rate = self.learning_rate or self._suitable_rate()
+            optimizer = torch.optim.AdamW(self._parameter_groups(), lr=rate, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = linear_schedule(optimizer, round(self.warmup * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -81,9 +81,9 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matrix_rate(device: torch.device, size: int) -> float:
-    """Returns the floating-point operations per second of a large bfloat16 matrix product."""
-    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+def matrix_rate(device: torch.device, size: int, dtype: torch.dtype = torch.bfloat16) -> float:
+    """Returns the floating-point operations per second of a large matrix product."""
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     return 2 * size**3 / seconds(lambda: a @ b, device, 10)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from cli.commands import refused, run
 
@@ -197,6 +198,15 @@ def test_every_kind_of_target_trains(study, targets) -> None:
     rows = pq.read_table(RUN / "targets.parquet").to_pandas()
     sums = np.stack(rows[rows.source == "llm"].target).sum(axis=1)
     assert np.allclose(sums, 1, atol=1e-6) == (targets != "expit")
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_trains_in_mixed_precision_with_and_without_clipped_gradients(study, clip) -> None:
+    assert run("predict") == 0
+    options = ("--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "1")
+    assert run("fit", *options, "--trainer.gradient_clip_val", str(clip)) == 0
+    weights = torch.load("runs/study/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    assert all(value.isfinite().all() for value in weights.values() if value.is_floating_point())
 
 
 def test_another_optimizer_by_yaml(study) -> None:
