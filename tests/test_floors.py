@@ -12,7 +12,7 @@ FLOORS = {"cli": 5, "edge": 4, "evidence": 3, "training": 2, "hub": 1, "experts"
 TORCH = {
     "hub/attention", "hub/prefix", "hub/reasoning", "hub/scoring", "hub/labeler", "hub/local", "hub/api",
     "hub/imported", "hub/writer", "training/datamodule", "training/losses", "training/batches", "training/tokens",
-    "training/embeddings", "training/out_of_fold",
+    "training/embeddings", "training/out_of_fold", "training/length",
     "training/classifier", "training/encoded", "cli/study", "cli/progress",
     "cli/trainer", "edge/export", "edge/graph", "edge/quantization",
 }  # fmt: skip
