@@ -28,6 +28,7 @@ COMMANDS = {
     "validate": Command("redct.cli.study", "score the best checkpoint on the validation documents"),
     "test": Command("redct.cli.study", "score the best checkpoint on held-out documents, beside the LLM"),
     "estimate": Command("redct.cli.estimate", "estimate shares of labels and regressions, with valid intervals"),
+    "report": Command("redct.cli.report", "write one HTML file with all evidence about a study, and its numbers"),
     "export": Command("redct.cli.study", "write the edge bundle, for machines without torch and network"),
     "classify": Command("redct.cli.classify", "label documents with an exported bundle; needs no torch"),
     "serve": Command("redct.cli.serve", "answer over HTTP with an exported bundle; needs no torch"),

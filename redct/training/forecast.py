@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from redct.documents import Document
 from redct.experts import Ledger, majority, mean, waves_of, weigh
-from redct.experts.forecast import MORE, learning_curve, notes, prevalence_forecast, text_features
+from redct.experts.forecast import MORE, Curve, learning_curve, notes, prevalence_forecast, text_features
 from redct.hub.store import LabelTable
 from redct.training.answers import Answers, answers_of_people
 
@@ -24,9 +24,28 @@ def forecast(ledger: Ledger, documents: Sequence[Document], table: LabelTable, s
         seed: Of everything random in the forecast.
     """
     answers = answers_of_people(ledger, table.ids, table.labels)
-    at = np.array(sorted(answers.shares), dtype=np.int64)
-    if not len(at):
+    if not answers.shares:
         return ["what more answers would bring can be said after the first ones"]
+    more = min(MORE, len(documents) - len(answers.shares))
+    if not more:
+        return ["every document of the corpus is answered"]
+    curve = curve_of(answers, documents, table, seed, more)
+    return notes(len(answers.shares), curve, table.labels, _prevalence(ledger, answers, table, more), more)
+
+
+def curve_of(
+    answers: Answers, documents: Sequence[Document], table: LabelTable, seed: int, more: int = MORE
+) -> Curve | None:
+    """Returns the learning curve of the answers so far; None where they are too few to tell.
+
+    Args:
+        answers: By position among the documents.
+        documents: The N documents of the corpus.
+        table: What the LLM said about them.
+        seed: Of everything random.
+        more: Answers that the forecast adds.
+    """
+    at = np.array(sorted(answers.shares), dtype=np.int64)
     label = [majority(answers.shares[n], table.probs[n]) for n in at]
     weight = None if answers.why else [answers.weight.get(n, 0.0) for n in at.tolist()]
 
@@ -34,11 +53,7 @@ def forecast(ledger: Ledger, documents: Sequence[Document], table: LabelTable, s
         chosen = [documents[n] for n in rows]
         return text_features([f"{document.text}\n{document.context_text()}" for document in chosen])
 
-    more = min(MORE, len(documents) - len(at))
-    if not more:
-        return ["every document of the corpus is answered"]
-    curve = learning_curve(features, table.probs, at, label, weight, seed, more)
-    return notes(len(at), curve, table.labels, _prevalence(ledger, answers, table, more), more)
+    return learning_curve(features, table.probs, at, label, weight, seed, more)
 
 
 def _prevalence(ledger: Ledger, answers: Answers, table: LabelTable, more: int) -> tuple[Floats, Floats] | None:

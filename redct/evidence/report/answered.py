@@ -1,0 +1,74 @@
+"""What the experts were asked, what they said, and what more answers would bring."""
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from redct.experts import Ledger, seconds_per_document
+from redct.experts.records import GOLD
+from redct.hub.store import LabelTable
+from redct.training.answers import Answers, answers_of_gold, answers_of_people
+from redct.training.corpus import LabeledCorpus
+from redct.training.forecast import curve_of
+
+
+def answers_of(corpus: LabeledCorpus, table: LabelTable | None) -> Answers | None:
+    """Returns the experts' answers as they stand; nobody is asked now.
+
+    Raises:
+        InputError: When one is not as it must be, or a ledger is missing.
+    """
+    asked, documents = corpus.experts, corpus.splits().train.documents
+    if asked is None or table is None or (asked.answers == GOLD and asked.budget == 0):
+        return None
+    if asked.answers not in (GOLD, "ledger"):
+        return corpus.asking.answers(documents, table)
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
+        ledger.check_texts(documents)
+        if asked.answers == "ledger":
+            return answers_of_people(ledger, table.ids, table.labels)
+        rounds = ledger.rounds("gold")
+        return answers_of_gold(ledger, rounds[-1], table.ids, table.labels) if rounds else None
+
+
+def experts(corpus: LabeledCorpus, answers: Answers | None) -> dict[str, Any] | None:
+    """Returns who was asked about what and how long it took; None where nobody was."""
+    if answers is None or corpus.experts is None:
+        return None
+    votes = np.sum([*answers.shares.values()], axis=0) if answers.shares else np.zeros(len(corpus.task.labels))
+    said = {
+        "source": str(corpus.experts.answers),
+        "documents": len(answers.shares),
+        "left_out": Counter(answers.left_out.values()),
+        "unanswered": answers.unanswered,
+        # Shared where experts disagree and nobody settled it.
+        "labels": dict(zip(corpus.task.labels, votes.tolist(), strict=True)),
+        "unrepresentative": answers.why,
+        "annotators": Counter(name for names in answers.annotators.values() for name in names),
+        "rounds": [
+            {"strategy": each.strategy, "seed": each.seed, "documents": len(each.ids), "parameters": each.parameters}
+            for each in answers.rounds
+        ],
+    }
+    return said | _time(corpus)
+
+
+def _time(corpus: LabeledCorpus) -> dict[str, Any]:
+    """How long people took, where that was measured."""
+    if not corpus.asking.ledger.exists():
+        return {"seconds": None, "seconds_per_document": None}
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
+        given = [answer for answer in ledger.answers() if answer.annotator != GOLD]
+    timed = [answer.duration_seconds for answer in given if answer.duration_seconds is not None]
+    return {"seconds": sum(timed) if timed else None, "seconds_per_document": seconds_per_document(given)}
+
+
+def learning(corpus: LabeledCorpus, table: LabelTable, answers: Answers) -> dict[str, Any] | None:
+    """Returns how a light student grows with the answers, see `redct.experts.forecast`; None with too few."""
+    if not answers.shares or len(answers.shares) == len(table.ids):
+        return None
+    more = min(100, len(table.ids) - len(answers.shares))
+    curve = curve_of(answers, corpus.splits().train.documents, table, corpus.seed, more)
+    return None if curve is None else asdict(curve)

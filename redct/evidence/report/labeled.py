@@ -1,0 +1,71 @@
+"""What the LLM said, counted."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from redct.hub.store import LabelStore, LabelTable
+from redct.training.answers import Answers
+
+_BINS: Final = 20
+
+
+def stores(folder: str | Path) -> dict[str, Any]:
+    """Returns how labels came about and what they took."""
+    store = LabelStore(folder)
+    if not store.manifest_path.exists():
+        return {"folder": str(folder), "documents": 0}
+    manifest = store.manifest()
+    tokens: Counter[str] = Counter()
+    for part in sorted(store.folder.glob("part-*.parquet")):
+        table = pq.read_table(part, columns=["prompt_tokens", "completion_tokens"], use_threads=False)
+        for name in table.column_names:
+            tokens[name] += int(np.nansum(table.column(name).to_numpy().astype(np.float64)))
+    return {
+        "folder": str(folder),
+        "documents": store.rows(),
+        "complete": manifest.get("complete", False),
+        "errors": manifest.get("counts", {}).get("errors"),
+        "fingerprint": manifest["fingerprint"],
+        "tokens": dict(tokens) if any(tokens.values()) else None,
+        "usage": manifest.get("usage"),
+        "parts": manifest.get("parts"),
+    }
+
+
+def labeled(table: LabelTable) -> dict[str, Any]:
+    """Returns how often the LLM gave each label to the corpus."""
+    counts = np.bincount(table.label[table.label >= 0], minlength=len(table.labels))
+    return {
+        "documents": len(table.ids),
+        "unlabeled": int((table.label < 0).sum()),
+        "labels": dict(zip(table.labels, counts.tolist(), strict=True)),
+    }
+
+
+def margins(table: LabelTable, answers: Answers | None) -> dict[str, Any] | None:
+    """Returns a histogram of the LLM's margins (nats), and how many of each bin the experts labeled.
+
+    Margins above the 99 % quantile are counted in the last bin.
+    """
+    values = table.margin.astype(np.float64)
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return None
+    end = float(np.quantile(known, 0.99)) or 1.0
+    edges = np.linspace(0, end, _BINS + 1)
+    chosen = np.array(sorted([*answers.shares, *answers.left_out]) if answers is not None else [], dtype=np.int64)
+
+    def counted(some: np.ndarray[Any, Any]) -> list[int]:
+        return np.histogram(np.clip(some[np.isfinite(some)], 0, end), edges)[0].tolist()  # type: ignore[no-any-return]
+
+    return {
+        "edges": edges.tolist(),
+        "documents": counted(values),
+        "chosen": counted(values[chosen]),
+        "median": float(np.median(known)),
+        "median_chosen": float(np.nanmedian(values[chosen])) if len(chosen) else None,
+    }
