@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from redct.evidence.report.charts import Alt, Series, around, flow, lines
+from redct.evidence.report.charts import Series, flow, lines
+from redct.evidence.report.drawing import Alt, around
 from redct.evidence.report.parts import Figure, Section, Table, duration, share, tick
 
 

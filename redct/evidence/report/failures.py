@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from redct.evidence.report.charts import Alt, Mark, around, dots
+from redct.evidence.report.charts import Mark, dots
+from redct.evidence.report.drawing import Alt, around
 from redct.evidence.report.parts import Figure, Section, Table, Values, known, p_value, percent, share, tick_percent
 from redct.evidence.slices import FALSE_DISCOVERIES
 
@@ -96,16 +97,25 @@ def _excerpt(mistake: Values) -> str:
 
 def _confused(metrics: Values) -> Iterator[Table]:
     if found := metrics["confused"]:
+        first = sum(each["share_of_errors"] for each in found[:3])
         rows = [
-            [f"{each['said'] or 'none'} for {each['gold']}", f"{each['documents']:,}", share(each["share_of_gold"], 1),
-             share(each["share_of_errors"], 1)]
+            [
+                f"{_quoted(each['said'])} for {_quoted(each['gold'])}",
+                f"{each['documents']:,}",
+                share(each["share_of_gold"], 1),
+                share(each["share_of_errors"], 1),
+            ]
             for each in found[:_SHOWN]
-        ]  # fmt: skip
+        ]
         yield Table(
-            f"Kinds of errors; the first {min(3, len(found))} are {share(sum(e['share_of_errors'] for e in found[:3]), 1)} of all",
+            f"Kinds of errors; the first {min(3, len(found))} are {share(first, 1)} of all",
             ["error", "documents", "of that gold label", "of all errors"],
             rows,
         )
+
+
+def _quoted(label: str | None) -> str:
+    return "none" if label is None else f"'{label}'"
 
 
 def _doubts(metrics: Values) -> Iterator[Table]:
@@ -121,10 +131,14 @@ def _groups(metrics: Values) -> Iterator[Table]:
     for column, groups in metrics["groups"].items():
         edge = next(iter(metrics["scores"]))
         rows = [
-            [value or "(none)", f"{each['documents']:,}", *(percent(each["scores"][edge][m], "") for m in ("accuracy", "macro_f1")),
-             *([_gap(each)] if each["differences"] else [])]
+            [
+                value or "(none)",
+                f"{each['documents']:,}",
+                *(percent(each["scores"][edge][m], "") for m in ("accuracy", "macro_f1")),
+                *([_gap(each)] if each["differences"] else []),
+            ]
             for value, each in groups.items()
-        ]  # fmt: skip
+        ]
         header = [column, "documents", "accuracy", "macro-F1"]
         other = next((each["differences"][0]["other"] for each in groups.values() if each["differences"]), None)
         yield Table(f"By {column}, % [95 % interval]", header + ([f"minus {other}, p"] if other else []), rows)

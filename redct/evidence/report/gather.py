@@ -187,7 +187,9 @@ def _files_of_commands(folder: Path, missing: Missing) -> dict[str, Any]:
     if found["calibration"] is None:
         missing.note("quality", "how the LLM's probabilities were corrected", "fit")
     if found["agreement"] is None or not found["agreement"]["overlap"]:
-        missing.note("labels", "agreement of two or more experts", "agreement", "no document has answers of two")
+        missing.note(
+            "labels", "agreement of experts", "annotate", "it takes answers of two or more, and redct agreement"
+        )
     if found["estimates"] is None:
         missing.note("estimates", "shares of labels with valid intervals", "estimate")
     return found

@@ -20,7 +20,7 @@ def verdict(metrics: Values | None) -> tuple[str, str]:
     """
     if metrics is None:
         return "Not known yet", "No held-out document has been scored: run redct test."
-    edge, *others = metrics["scores"]
+    edge = next(iter(metrics["scores"]))
     reached = f"On {metrics['documents']:,} held-out documents the {edge} has a macro-F1 of "
     reached += f"{percent(metrics['scores'][edge]['macro_f1'])}"
     by_other = {each["other"]: each["metrics"]["macro_f1"] for each in metrics["differences"]}
@@ -55,9 +55,9 @@ def _points(gap: Values) -> str:
 def _floor(by_other: dict[str, Any]) -> Iterator[str]:
     for name in ("TF-IDF + logistic", "majority class"):
         if name in by_other and known(by_other[name]) and by_other[name]["low"] <= 0:
-            yield f"It is not shown to be better than {name}."
+            yield f"It is not shown to be better than {name.replace('logistic', 'logistic regression')}."
 
 
 def _ceiling(metrics: Values) -> Iterator[str]:
     if ceiling := metrics.get("ceiling"):
-        yield f"Two experts agree on {percent(ceiling['experts'])} of documents, which no classifier can be held to exceed."
+        yield f"Two experts agree on {percent(ceiling['experts'])} of documents: more cannot be asked of a classifier."

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from redct.evidence.report.charts import Alt, Axis, Mark, Series, around, bars, columns, dots, lines
+from redct.evidence.report.charts import Mark, Series, bars, columns, dots, lines
+from redct.evidence.report.drawing import Alt, Axis, around
 from redct.evidence.report.parts import Figure, Section, Table, percent, ranged, share, tick, tick_percent
 from redct.experts.agreement import RELIABLE, TENTATIVE
 
@@ -111,8 +112,8 @@ def _agreement(content: dict[str, Any]) -> Iterator[Figure]:
     )
     yield Figure(
         svg,
-        f"Alpha is {ranged(found['alpha'])} over {found['overlap']:,} documents: {meaning} (dashed: {RELIABLE}; tentative "
-        f"from {TENTATIVE}; Krippendorff 2004).",
+        f"Alpha is {ranged(found['alpha'])} over {found['overlap']:,} documents: {meaning} (dashed: {RELIABLE}; "
+        f"tentative from {TENTATIVE}; Krippendorff 2004).",
     )
 
 
@@ -154,6 +155,6 @@ def _learning(content: dict[str, Any]) -> Iterator[Figure]:
     worth = "likely worth their time" if found["low"] > 0 else "not shown to be worth their time"
     yield Figure(
         svg,
-        f"Another {found['more']} answers are expected to bring {gain} of macro-F1, {worth}. A light student stands in for "
-        "the edge classifier: how it grows counts, not its level.",
+        f"Another {found['more']} answers are expected to bring {gain} of macro-F1, {worth}. A light student "
+        "stands in for the edge classifier: how it grows counts, not its level.",
     )

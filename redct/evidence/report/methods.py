@@ -88,11 +88,11 @@ def _scores(content: dict[str, Any]) -> Iterator[str]:
     metrics = content["metrics"]
     if metrics is None:
         return
-    scores = [f"{name} {percent(each['macro_f1'])}" for name, each in metrics["scores"].items()]
+    scores = [f"{percent(each['macro_f1'])} ({name})" for name, each in metrics["scores"].items()]
     sampled = f", sampled by {_listed(list(metrics['sampling']))}" if metrics["sampling"] else ""
     yield (
-        f"On {metrics['documents']:,} held-out documents with reference labels{sampled}, macro-F1 was {_listed(scores)} "
-        "(95 % bootstrap intervals over documents)."
+        f"On {metrics['documents']:,} held-out documents with reference labels{sampled}, macro-F1 was {_listed(scores)}"
+        " (95 % bootstrap intervals over documents)."
     )
     for each in metrics["differences"]:
         if each["other"] == "LLM":

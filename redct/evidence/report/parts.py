@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 Values = Mapping[str, Any]
 """JSON values, such as an interval: value, low and high, each of which may be null."""
@@ -25,7 +25,7 @@ class Figure:
     @property
     def title(self) -> str:
         """What the chart shows, as its text alternative says."""
-        return ElementTree.fromstring(self.svg)[0].text or ""  # noqa: S314 - our own
+        return ET.fromstring(self.svg)[0].text or ""  # noqa: S314 - our own
 
 
 @dataclass(frozen=True)

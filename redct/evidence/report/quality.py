@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from redct.evidence.report.charts import Alt, Axis, Mark, Series, around, dots, lines, matrix
+from redct.evidence.report.charts import Mark, Series, dots, lines, matrix
+from redct.evidence.report.drawing import Alt, Axis, around
 from redct.evidence.report.parts import Figure, Section, Table, Values, known, p_value, percent, share, tick_percent
 
 
@@ -20,10 +21,16 @@ def quality(content: dict[str, Any]) -> Section:
 
 def _scores(metrics: Values) -> Figure:
     marks = [
-        Mark(name, each["macro_f1"]["value"], percent(each["macro_f1"]), each["macro_f1"]["low"], each["macro_f1"]["high"],
-             series=int(n > 0))
+        Mark(
+            name,
+            each["macro_f1"]["value"],
+            percent(each["macro_f1"]),
+            each["macro_f1"]["low"],
+            each["macro_f1"]["high"],
+            series=int(n > 0),
+        )
         for n, (name, each) in enumerate(metrics["scores"].items())
-    ]  # fmt: skip
+    ]
     desc = "; ".join(f"{mark.name} {mark.text}" for mark in marks)
     axis = around("macro-F1, 95 % interval", [v for m in marks for v in (m.low or 0.0, m.high or 0.0)], tick_percent)
     best = max(marks, key=lambda mark: mark.value)
@@ -32,8 +39,8 @@ def _scores(metrics: Values) -> Figure:
     above = "above" if (edge.low or 0) > (floor.high or 0) else "not clearly above"
     return Figure(
         svg,
-        f"The highest macro-F1 is that of {best.name}, {best.text}; the {edge.name} is {above} {floor.name}. Whether two "
-        "differ is read from the next chart, since intervals of the same documents move together.",
+        f"The highest macro-F1 is that of {best.name}, {best.text}; the {edge.name} is {above} {floor.name}. Whether "
+        "two differ is read from the next chart, since intervals of the same documents move together.",
     )
 
 
@@ -106,7 +113,7 @@ def _reliability(metrics: Values) -> Iterator[Figure]:
         series = Series(rater, [c for c, _ in points], [a["value"] for _, a in points], low, high)
         desc = "; ".join(f"confidence {100 * c:.1f} %, right {percent(a)}" for c, a in points)
         when = "before correction" if rater == "LLM" else "after training on corrected labels"
-        least = min([*series.x, *low, 1 / len(metrics["labels"])])
+        least = min([0.5, *series.x, *low, 1 / len(metrics["labels"])])
         both = (Axis("confidence", least, 1, tick_percent), Axis("share that is right", least, 1, tick_percent))
         svg = lines(
             Alt(f"reliability-{n}", f"Reliability of the {rater}, {when}", desc),
@@ -141,7 +148,7 @@ def _risk(metrics: Values, bundle: Values | None) -> list[Figure]:
     limit = None if bundle is None else bundle["abstention"]
     up = Axis("errors among answers", 0, max(max(each.high) for each in series) * 1.05 or 1.0, tick_percent)
     places = {0.5: 0.0, 1.0: 0.0} | {round(x, 2): y for x, y in zip(series[0].x, series[0].y, strict=True)}
-    desc = f"{edge}: {100 * places[0.5]:.1f} % errors answering half, {100 * places[1.0]:.1f} % answering all"
+    desc = f"{edge}: {share(places[0.5], 1)} errors answering half, {share(places[1.0], 1)} answering all"
     svg = lines(
         Alt("risk", "Errors among the answers, by how many documents are answered, surest first", desc),
         series,
@@ -149,7 +156,8 @@ def _risk(metrics: Values, bundle: Values | None) -> list[Figure]:
         up,
         mark=None if limit is None else (limit["coverage"], "threshold of the bundle"),
     )
-    saved = f"Answering only the surer half, the {edge} errs on {100 * places[0.5]:.1f} % instead of {100 * places[1.0]:.1f} %"
+    half, every = (share(places[each], 1) for each in (0.5, 1.0))
+    saved = f"Answering only the surer half, the {edge} errs on {half} instead of {every}"
     if limit is None:
         return [Figure(svg, f"{saved}. No threshold was chosen: the bundle answers every document.")]
     kept = (
@@ -163,9 +171,15 @@ def _comparison(metrics: Values) -> Table:
     rows = []
     for name, scores in metrics["scores"].items():
         gap = gaps.get(name)
-        paired = ["-", "-", "-"] if gap is None else [
-            percent(gap["metrics"]["macro_f1"], ""), f"{gap['only_rater']:,} : {gap['only_other']:,}", p_value(gap["p_value"])
-        ]  # fmt: skip
+        paired = (
+            ["-", "-", "-"]
+            if gap is None
+            else [
+                percent(gap["metrics"]["macro_f1"], ""),
+                f"{gap['only_rater']:,} : {gap['only_other']:,}",
+                p_value(gap["p_value"]),
+            ]
+        )
         rows.append([name, *(percent(scores[m], "") for m in ("accuracy", "macro_f1", "mcc")), *paired])
     first = next(iter(metrics["scores"]))
     header = ["", "accuracy", "macro-F1", "MCC", f"{first} minus it, macro-F1", "only one right", "McNemar's p"]
@@ -176,10 +190,14 @@ def _comparison(metrics: Values) -> Table:
 def _classes(metrics: Values) -> Table:
     edge = next(iter(metrics["scores"]))
     rows = [
-        [label, f"{metrics['gold'][label]:,}", *(percent(scores[m], "") for m in ("precision", "recall", "f1")),
-         *([percent(metrics["classes"]["LLM"][label]["f1"], "")] if "LLM" in metrics["classes"] else [])]
+        [
+            label,
+            f"{metrics['gold'][label]:,}",
+            *(percent(scores[m], "") for m in ("precision", "recall", "f1")),
+            *([percent(metrics["classes"]["LLM"][label]["f1"], "")] if "LLM" in metrics["classes"] else []),
+        ]
         for label, scores in metrics["classes"][edge].items()
-    ]  # fmt: skip
+    ]
     header = ["label", "documents", "precision", "recall", "F1", *(["LLM: F1"] if "LLM" in metrics["classes"] else [])]
     worst = min(metrics["classes"][edge].items(), key=lambda pair: pair[1]["f1"]["value"] or 0)
     return Table(f"Labels of the {edge}, %; the hardest is '{worst[0]}', F1 {percent(worst[1]['f1'])}", header, rows)

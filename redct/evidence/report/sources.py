@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from redct.evidence.report.charts import Alt, Mark, around, dots
-from redct.evidence.report.parts import Figure, Section, Table, percent, ranged, tick, tick_percent
+from redct.evidence.report.charts import Mark, dots
+from redct.evidence.report.drawing import Alt, around
+from redct.evidence.report.parts import Figure, Section, Table, ranged, tick, tick_percent
 
 
 def estimates(content: dict[str, Any]) -> Section:
@@ -14,23 +15,27 @@ def estimates(content: dict[str, Any]) -> Section:
     if not found:
         return Section("estimates", "What may be concluded")
     shares = found["asked"]["formula"] is None
-    shown = percent if shares else ranged
+    times, digits, unit = (100, 1, " %") if shares else (1, 3, "")
     marks, rows = [], []
+    names = {"naive": "machine alone", "experts only": "experts only"}
     for each in found["estimates"]:
         name = f"{each['label']}, {each['figure']}"
         every = {
             "PPI++": each["best"],
-            **{k: each["others"][k] for k in ("naive", "experts only") if each["others"].get(k)},
+            **{names[k]: each["others"][k] for k in names if each["others"].get(k)},
         }
         marks += [
-            Mark(f"{name}: {how}", one["value"], shown(one), one["low"], one["high"], series=n)
+            Mark(f"{name}: {how}", one["value"], ranged(one, times, digits, unit), one["low"], one["high"], series=n)
             for n, (how, one) in enumerate(every.items())
         ]
-        others = [shown(each["others"][k], *([""] if shares else [])) for k in ("naive", "experts only", "DSL")]
+        others = [ranged(each["others"][k], times, digits) for k in ("naive", "experts only", "DSL")]
         gain = "-" if each["gain"] is None else f"{each['gain']:.1f}"
-        rows.append([name, shown(each["best"], *([""] if shares else [])), *others, f"{each['answers']:,}", gain])
-    axis = around("share of documents" if shares else "coefficient", [v for m in marks for v in (m.low or 0, m.high or 0)],
-                  tick_percent if shares else tick)  # fmt: skip
+        rows.append([name, ranged(each["best"], times, digits), *others, f"{each['answers']:,}", gain])
+    axis = around(
+        "share of documents" if shares else "coefficient",
+        [v for m in marks for v in (m.low or 0, m.high or 0)],
+        tick_percent if shares else tick,
+    )
     desc = "; ".join(f"{mark.name} {mark.text}" for mark in marks)
     svg = dots(Alt("estimates", "Estimates with 95 % intervals", desc), marks[:36], axis)
     caption = "; ".join(found["notes"][-2:])
