@@ -54,7 +54,7 @@ def test_torch_begins_where_it_is_needed(path: Path) -> None:
         "from redct.cli.main import main; main(['--help'])",
         "import redct, redct.hub, redct.experts, redct.training, redct.evidence, redct.documents",
         "import redct.hub.prompts, redct.hub.store, redct.training.relabeling",
-        "from redct.cli import agreement, annotate, estimate, exchange, init, serve, status",
+        "from redct.cli import agreement, annotate, estimate, exchange, init, report, serve, status",
         "import redct.edge.server.process",
     ],
 )

@@ -1,0 +1,191 @@
+"""`redct report`, on a small study that went through all commands, and on studies that did not."""
+
+import json
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+from cli.commands import run
+from cli.conftest import LABELS, write_corpus
+
+from redct.edge.abstention import Abstention
+from redct.files import sha256
+
+RUN = Path("runs/study")
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+SELF_CLOSED = {"rect", "line", "path", "polyline", "polygon"}
+HOSTILE = "<script>fetch('https://evil.example')</script><img src=x onerror=alert(1)> {{ 7 * 7 }} \x01 bad awful"
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements, their attributes, the text of each kind."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID | SELF_CLOSED:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        if data.strip() and self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+
+def reported(capfd) -> tuple[str, dict, str]:
+    """The page, the numbers and what was printed."""
+    capfd.readouterr()
+    assert run("report") == 0
+    numbers = json.loads((RUN / "report.json").read_text())
+    return (RUN / "report.html").read_text(), numbers, capfd.readouterr().out
+
+
+def write_bundle() -> None:
+    """What of `redct export --max_error` the report reads; the command itself takes its time."""
+    abstention = Abstention([0.5] * 3, 0.1, 0.05, False, 60, 30, 1, 0.5, [0.04], [7])
+    digest = sha256(RUN / "checkpoints" / "best.ckpt")
+    bundle = {
+        "sha256": "0" * 64, "precision": "int8", "temperature": 1.0, "max_length": 32, "abstention": asdict(abstention),
+        "parity": {"documents": 100, "agreement": 0.99},
+        "provenance": {"training": {"encoder": "tiny", "checkpoint_sha256": digest}},
+    }  # fmt: skip
+    (RUN / "edge").mkdir()
+    (RUN / "edge" / "bundle.json").write_text(json.dumps(bundle))
+
+
+def svgs(text: str) -> list[ET.Element]:
+    return [ET.fromstring("<svg " + part.split("</svg>")[0] + "</svg>") for part in text.split("<svg ")[1:]]
+
+
+def test_a_whole_study(study, capfd) -> None:
+    rows = [json.loads(line) for line in Path("test.jsonl").read_text().splitlines()]
+    Path("test.jsonl").write_text("\n".join(json.dumps({**row, "text": f"{HOSTILE} {row['text']}"}) for row in rows))
+    content = yaml.safe_load(study.read_text())
+    content["data"]["experts"]["budget"] = 50
+    study.write_text(yaml.safe_dump(content))
+    for command in ("predict", "fit", "test", "estimate"):
+        assert run(command) == 0
+    write_bundle()
+    text, numbers, out = reported(capfd)
+    _check_page(text)
+    page = Page(text)
+    figures = page.tags.count("figure")
+    assert figures >= 11
+    assert page.tags.count("figcaption") == page.tags.count("svg") == figures
+    _check_numbers(numbers, page)
+    assert [each["what"] for each in numbers["missing"]] == ["agreement of experts"]
+    assert "threshold of the bundle" in page.texts["text"]
+    assert "not there: agreement of experts: redct annotate --config study.yaml" in out
+    assert "report: runs/study/report.html" in out
+
+
+def _check_page(text: str) -> None:
+    """Self-contained, well-formed, nothing of a document's text at work, every figure with its alternative."""
+    page = Page(text)
+    assert page.open == []
+    assert not {"script", "img", "link", "iframe", "object"} & set(page.tags)
+    links = [value for name, value in page.attributes if name in ("href", "src", "xlink:href", "action")]
+    assert all(str(value).startswith("#") for value in links)
+    assert "url(" not in text
+    assert "@import" not in text
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {str(value)[1:] for value in links} <= set(ids)
+    for svg in svgs(text):
+        assert svg.get("role") == "img"
+        assert svg[0].text
+        assert svg[1].text
+    assert all(caption.strip().endswith((".", ").")) for caption in page.texts["figcaption"])
+
+
+def _check_numbers(numbers: dict, page: Page) -> None:
+    metrics = json.loads((RUN / "metrics.json").read_text())
+    assert numbers["metrics"] == metrics
+    assert numbers["estimates"] == json.loads((RUN / "estimates.json").read_text())
+    assert numbers["calibration"] == json.loads((RUN / "calibration.json").read_text())
+    assert numbers["llm"]["labels"] == dict(zip(LABELS, (30, 30, 30), strict=True))
+    assert numbers["experts"]["documents"] == 50
+    assert sum(numbers["margins"]["documents"]) == 90
+    assert sum(numbers["margins"]["chosen"]) == 50
+    assert (
+        sum(numbers["targets"]["parts"]["train"].values()) + sum(numbers["targets"]["parts"]["validation"].values())
+        == 90
+    )
+    assert numbers["learning"]["answered"] == 50
+    assert numbers["bundle"]["parity"]["agreement"] == 0.99
+    assert len(numbers["training"]["epochs"]) == 2
+    score = metrics["scores"]["edge classifier"]["macro_f1"]["value"]
+    assert f"macro-F1 of {100 * score:.1f} %" in numbers["headline"]["why"]
+    assert numbers["headline"]["why"] in " ".join(page.texts["p"])
+    for words in (
+        "90 documents",
+        "50 (55.6 %)",
+        "margin_randomised, seed 1",
+        "31 held-out documents",
+        "int8 ONNX",
+        "It answers 50.0 % of documents",
+    ):
+        assert words in numbers["methods"]
+    assert "{{ 7 * 7 }}" in " ".join(page.texts["td"])
+
+
+def test_a_study_that_has_nothing_yet_says_how_to_go_on(study, capfd) -> None:
+    text, numbers, _ = reported(capfd)
+    _without_figures = Page(text)
+    assert numbers["headline"]["verdict"] == "Not known yet"
+    assert numbers["metrics"] is numbers["llm"] is numbers["bundle"] is None
+    commands = {each["command"].split()[1] for each in numbers["missing"]}
+    assert commands >= {"predict", "fit", "test", "export", "estimate"}
+    assert all(each["command"].endswith("--config study.yaml") for each in numbers["missing"])
+    for each in numbers["missing"]:
+        assert each["command"] in " ".join(_without_figures.texts["code"])
+
+
+def test_scores_of_another_checkpoint_are_not_shown(study, capfd) -> None:
+    assert run("predict") == 0
+    (RUN / "checkpoints").mkdir()
+    (RUN / "checkpoints" / "best.ckpt").write_text("other weights")
+    (RUN / "metrics.json").write_text(json.dumps({"checkpoint_sha256": "0" * 64, "differences": []}))
+    _, numbers, _ = reported(capfd)
+    assert numbers["metrics"] is None
+    (lacking,) = [each for each in numbers["missing"] if each["section"] == "quality" and "scores" in each["what"]]
+    assert "another checkpoint" in lacking["why"]
+
+
+def test_a_broken_file_is_refused_in_one_line(study, capfd) -> None:
+    RUN.mkdir(parents=True)
+    (RUN / "estimates.json").write_text("{")
+    assert run("report") == 2
+    assert "runs/study/estimates.json: not valid JSON" in capfd.readouterr().err
+    assert not (RUN / "report.html").exists()
+
+
+@pytest.mark.parametrize("experts", [None, {"budget": 0}, {"budget": 5, "answers": "ledger"}])
+def test_a_study_without_answers(study, capfd, experts) -> None:
+    content = yaml.safe_load(study.read_text())
+    content["data"]["experts"] = experts
+    study.write_text(yaml.safe_dump(content))
+    write_corpus(Path("test.jsonl"), 4, start=90)
+    assert run("predict") == 0
+    text, numbers, _ = reported(capfd)
+    _check_page(text)
+    assert numbers["experts"] is None
+    assert sum(numbers["margins"]["chosen"]) == 0
