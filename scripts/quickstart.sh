@@ -21,7 +21,10 @@ echo
 echo "== 4. Export it: a folder that labels without torch and network"
 $redct export --config $study
 echo
-echo "== 5. Three new posts, labeled by that folder"
+echo "== 5. All evidence in one page: runs/quickstart/report.html"
+$redct report --config $study
+echo
+echo "== 6. Three new posts, labeled by that folder"
 $redct classify runs/quickstart/edge --format csv <<'POSTS'
 target,text
 car-free Market Street,"Walked the kids down it on Saturday without holding my breath once. Keep it this way!"
@@ -38,6 +41,7 @@ Everything lies under runs/quickstart:
   targets.parquet    what the classifier was trained towards, and from whom
   checkpoints/best/  the classifier, for transformers.pipeline("text-classification")
   metrics.json       the table above
+  report.html        the evidence: open it in a browser, no network needed; its numbers are in report.json
   edge/              the bundle; copy it anywhere, and see its README.md
 
 Try next:

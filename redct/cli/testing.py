@@ -17,6 +17,7 @@ from redct.evidence.baselines import tfidf_probs
 from redct.evidence.comparison import Comparison
 from redct.evidence.doubts import Doubt, doubted_answers
 from redct.evidence.plain import plain
+from redct.evidence.predictions import FILE, Predictions
 from redct.evidence.substitution import Ceiling, Substitution, human_ceiling, stand_in_test
 from redct.experts import Ledger, verdicts
 from redct.experts.records import GOLD
@@ -54,6 +55,7 @@ class Examined(NamedTuple):
         substitution: Whether the LLM may stand in for an expert.
         doubted_answers: People's answers that the LLM makes look wrong, the most doubtful first.
         columns: The columns that say how the documents were sampled.
+        predictions: Who said what about the held-out documents.
     """
 
     assessment: Assessment
@@ -61,6 +63,7 @@ class Examined(NamedTuple):
     substitution: Substitution | None
     doubted_answers: list[Doubt]
     columns: dict[str, str]
+    predictions: Predictions
 
 
 def add_flags(parser: Any) -> None:  # noqa: ANN401 - jsonargparse's parser
@@ -128,14 +131,17 @@ def examine(
     votes = _votes(corpus)
     machine = said_by_llm(corpus) if votes else {}
     ceiling, substitution = human_ceiling(votes, machine, seed=corpus.seed), stand_in_test(votes, machine)
-    return Examined(found, ceiling, substitution, doubted_answers(corpus), asked.columns)
+    ids = [document.id for document in documents]
+    predictions = Predictions(list(task.labels), ids, gold, raters, asked.design, corpus.seed)
+    return Examined(found, ceiling, substitution, doubted_answers(corpus), asked.columns, predictions)
 
 
 def report(found: Examined, checkpoint: Path, path: Path) -> None:
-    """Prints what was found, and writes it to a file with the checkpoint's hash."""
+    """Prints what was found, writes it to a file with the checkpoint's hash, and who said what beside it."""
     show_assessment(found.assessment)
     show_experts(found.ceiling, found.substitution, found.doubted_answers)
     write_json(path, {"checkpoint_sha256": sha256(checkpoint), **contents(found)})
+    found.predictions.write(path.with_name(FILE))
     print(f"metrics: {path}")
 
 

@@ -1,18 +1,24 @@
 """`redct report`, on a small study that went through all commands, and on studies that did not."""
 
+import hashlib
 import json
+import shutil
+import zipfile
 from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from cli.commands import run
 from cli.conftest import LABELS, write_corpus
 
+from redct.cli.main import main
 from redct.edge.abstention import Abstention
 from redct.files import sha256
+from redct.hub.store import read_labels
 
 RUN = Path("runs/study")
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -95,6 +101,59 @@ def test_a_whole_study(study, capfd) -> None:
     assert "threshold of the bundle" in page.texts["text"]
     assert "not there: agreement of experts: redct annotate --config study.yaml" in out
     assert "report: runs/study/report.html" in out
+    _check_archive(capfd)
+
+
+def _check_archive(capfd) -> None:
+    """Made again elsewhere, the report has the same numbers; without texts, or with a number changed, it says so."""
+    assert run("report", "--bundle_evidence", "--texts") == 0
+    numbers = json.loads((RUN / "report.json").read_text())
+    shutil.copy(RUN / "evidence.zip", "full.zip")
+    assert main(["report", "--from", "full.zip", "--to", "elsewhere/again"]) == 0
+    again = Path("elsewhere/again")
+    assert json.loads((again / "report.json").read_text()) == numbers
+    assert (again / "report.html").read_text() == (RUN / "report.html").read_text()
+    assert (again / "experts.sqlite").read_bytes() == (RUN / "experts.sqlite").read_bytes()
+    assert read_labels(again / "labels-0", LABELS).ids == read_labels(RUN / "labels", LABELS).ids
+    assert "evil" in pq.read_table(again / "documents.parquet").to_pandas().text.str.cat()
+    assert main(["report", "--from", "full.zip", "--to", "elsewhere/again"]) == 2
+    assert "is there already" in capfd.readouterr().err
+    assert run("report", "--bundle_evidence") == 0
+    assert main(["report", "--from", str(RUN / "evidence.zip"), "--to", "bare"]) == 0
+    written = [file.read_bytes() for file in Path("bare").rglob("*") if file.is_file()]
+    assert not any(b"evil" in each for each in written)
+    bare = json.loads(Path("bare/report.json").read_text())
+    assert {**bare["metrics"], "mistakes": 0} == {**numbers["metrics"], "mistakes": 0}
+    for change in ("hash", "number"):
+        altered(Path("full.zip"), Path(f"{change}.zip"), change)
+        assert main(["report", "--from", f"{change}.zip"]) == 2
+        told = {"hash": "report.json was altered", "number": "scores in report.json do not follow from"}
+        assert told[change] in capfd.readouterr().err
+        assert not Path(change).exists()
+
+
+def altered(archive: Path, to: Path, what: str) -> None:
+    """Copies an archive with another accuracy; for `number` with a hash that fits it."""
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(to, "w") as new:
+        files = {name: old.read(name) for name in old.namelist()}
+        numbers = json.loads(files["report.json"])
+        numbers["metrics"]["scores"]["edge classifier"]["accuracy"]["value"] = 0.99
+        files["report.json"] = json.dumps(numbers).encode()
+        if what == "number":
+            listed = json.loads(files["evidence.json"])
+            listed["files"]["report.json"] = hashlib.sha256(files["report.json"]).hexdigest()
+            files["evidence.json"] = json.dumps(listed).encode()
+        for name, content in files.items():
+            new.writestr(name, content)
+
+
+def test_what_is_no_archive_is_refused(study, capfd) -> None:
+    assert main(["report", "--from", "study.yaml"]) == 2
+    assert "study.yaml: no archive of `redct report --bundle_evidence`" in capfd.readouterr().err
+    assert main(["report", "--from", "none.zip"]) == 2
+    assert run("report", "--texts") == 2
+    assert "--texts: says what is in an archive" in capfd.readouterr().err
+    assert not Path("study").exists()
 
 
 def _check_page(text: str) -> None:
