@@ -24,7 +24,8 @@ from redct.evidence.report.drawing import (
 )
 
 _ROW: Final = 34
-_LONGEST: Final = 40  # characters of a name beside a figure
+_MOST_NAMED: Final = 6  # columns of a matrix that have room for their names
+_LONGEST: Final = 48  # characters of a name and its figure
 
 
 @dataclass(frozen=True)
@@ -183,17 +184,23 @@ def columns(alt: Alt, edges: Sequence[float], panels: Sequence[tuple[Axis, Seque
 
 
 def matrix(alt: Alt, rows: Sequence[str], named: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Returns a table of counts, shaded by their share of the row; what is right has a frame."""
-    left, size = 104, (WIDTH - 106) / len(named)
+    """Returns a table of counts, shaded by their share of the row; what is right has a frame.
+
+    Where there are many labels, columns are numbered as the rows are.
+    """
+    many = len(named) > _MOST_NAMED
+    left = 148 if many else 104
+    size, longest = (WIDTH - left - 2) / len(named), left // 9
+    heads = [str(k + 1) if many else short(name, int(size / 9)) for k, name in enumerate(named)]
     tall = min(max(size * 0.55, 22), 44)
     svg = canvas(alt, 44 + tall * len(rows))
     write(svg, 0, 36, "gold", "quiet")
     write(svg, left, 12, "given label", "quiet")
-    for k, name in enumerate(named):
-        write(svg, left + (k + 0.5) * size, 36, short(name, int(size / 7.5)), "", "middle")
+    for k, head in enumerate(heads):
+        write(svg, left + (k + 0.5) * size, 36, head, "", "middle")
     for g, (name, row) in enumerate(zip(rows, counts, strict=True)):
         y = 42 + g * tall
-        write(svg, 0, y + tall / 2 + 4, short(name, 14))
+        write(svg, 0, y + tall / 2 + 4, short(f"{g + 1} {name}" if many else name, longest))
         for k, count in enumerate(row):
             share = count / max(sum(row), 1)
             place = {"x": left + k * size + 1, "y": y + 1, "width": size - 2, "height": tall - 2}
@@ -242,5 +249,5 @@ def _draw(
 
 
 def _named(svg: ET.Element, y: float, mark: Mark) -> None:
-    write(svg, 0, y + 14, short(mark.name, _LONGEST))
+    write(svg, 0, y + 14, short(mark.name, _LONGEST - len(mark.text)))
     write(svg, WIDTH, y + 14, mark.text, "", "end")

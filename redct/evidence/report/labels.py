@@ -1,12 +1,14 @@
 """Who gave which labels: the LLM, the experts, the edge; where experts looked; how far they agree."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from redct.evidence.report.charts import Mark, Series, bars, columns, dots, lines
 from redct.evidence.report.drawing import Alt, Axis, around
 from redct.evidence.report.parts import Figure, Section, Table, percent, ranged, share, tick, tick_percent
 from redct.experts.agreement import RELIABLE, TENTATIVE
+
+_SHOWN: Final = 6  # labels
 
 
 def labels(content: dict[str, Any]) -> Section:
@@ -40,16 +42,21 @@ def _distributions(content: dict[str, Any]) -> Iterator[Figure]:
     if not found:
         return
     names = list(found)
+    frequent = sorted(content["task"]["labels"], key=lambda label: -max(each[label] for each in found.values()))[
+        :_SHOWN
+    ]
     groups = [
         (
             label,
             [Mark(name, found[name][label], share(found[name][label], 1), series=n) for n, name in enumerate(names)],
         )
         for label in content["task"]["labels"]
+        if label in frequent
     ]
     desc = "; ".join(f"{title}: " + ", ".join(f"{m.name} {m.text}" for m in marks) for title, marks in groups)
     svg = bars(Alt("distributions", "Share of each label, by who gave it", desc), groups)
-    yield Figure(svg, _shift(found))
+    left_out = len(content["task"]["labels"]) - len(frequent)
+    yield Figure(svg, _shift(found) + (f" Not shown: the {left_out} rarest labels." if left_out else ""))
 
 
 def _shift(found: dict[str, dict[str, float]]) -> str:

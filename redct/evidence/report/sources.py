@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from redct.evidence.report.charts import Mark, dots
 from redct.evidence.report.drawing import Alt, around
-from redct.evidence.report.parts import Figure, Section, Table, ranged, tick, tick_percent
+from redct.evidence.report.parts import Figure, Section, Table, Values, ranged, tick, tick_percent
+
+_SHOWN: Final = 8  # figures that are drawn
 
 
 def estimates(content: dict[str, Any]) -> Section:
@@ -14,41 +16,61 @@ def estimates(content: dict[str, Any]) -> Section:
     found = content["estimates"]
     if not found:
         return Section("estimates", "What may be concluded")
-    shares = found["asked"]["formula"] is None
-    times, digits, unit = (100, 1, " %") if shares else (1, 3, "")
-    marks, rows = [], []
-    names = {"naive": "machine alone", "experts only": "experts only"}
-    for each in found["estimates"]:
-        name = f"{each['label']}, {each['figure']}"
-        every = {
-            "PPI++": each["best"],
-            **{names[k]: each["others"][k] for k in names if each["others"].get(k)},
-        }
-        marks += [
-            Mark(f"{name}: {how}", one["value"], ranged(one, times, digits, unit), one["low"], one["high"], series=n)
-            for n, (how, one) in enumerate(every.items())
-        ]
-        others = [ranged(each["others"][k], times, digits) for k in ("naive", "experts only", "DSL")]
-        gain = "-" if each["gain"] is None else f"{each['gain']:.1f}"
-        rows.append([name, ranged(each["best"], times, digits), *others, f"{each['answers']:,}", gain])
-    axis = around(
-        "share of documents" if shares else "coefficient",
-        [v for m in marks for v in (m.low or 0, m.high or 0)],
-        tick_percent if shares else tick,
+    return Section("estimates", "What may be concluded", figures=[_drawn(found)], tables=[_listed(found)])
+
+
+def _drawn(found: Values) -> Figure:
+    shares = _are_shares(found)
+    shown = found["estimates"][:_SHOWN]
+    marks = [
+        Mark(f"{how}: {_name(each)}", one["value"], _figure(found, one, True), one["low"], one["high"], series=n)
+        for each in shown
+        for n, (how, one) in enumerate({"PPI++": each["best"], **_others(each)}.items())
+        if one is not None
+    ]
+    bounds = [bound for mark in marks for bound in (mark.low, mark.high) if bound is not None]
+    axis = around("share of documents" if shares else "coefficient", bounds, tick_percent if shares else tick)
+    alt = Alt("estimates", "Estimates with 95 % intervals", "; ".join(f"{mark.name} {mark.text}" for mark in marks))
+    more = (
+        f" Drawn: the first {_SHOWN} of {len(found['estimates'])} figures."
+        if len(shown) < len(found["estimates"])
+        else ""
     )
-    desc = "; ".join(f"{mark.name} {mark.text}" for mark in marks)
-    svg = dots(Alt("estimates", "Estimates with 95 % intervals", desc), marks[:36], axis)
     caption = "; ".join(found["notes"][-2:])
-    what = f"From {found['asked']['documents']:,} documents, about {found['asked']['about']}, by the labels of the "
-    what += {"llm": "LLM", "edge": "edge classifier"}[found["asked"]["labels"]]
+    return Figure(dots(alt, marks, axis), f"{caption[:1].upper()}{caption[1:]}.{more}")
+
+
+def _listed(found: Values) -> Table:
+    rows = [
+        [
+            _name(each),
+            _figure(found, each["best"]),
+            *(_figure(found, one) for one in (*_others(each).values(), each["others"]["DSL"])),
+            f"{each['answers']:,}",
+            "-" if each["gain"] is None else f"{each['gain']:.1f}",
+        ]
+        for each in found["estimates"]
+    ]
+    asked, machine = found["asked"], {"llm": "LLM", "edge": "edge classifier"}[found["asked"]["labels"]]
+    what = f"From {asked['documents']:,} documents, about {asked['about']}, by the labels of the {machine}"
     header = ["figure", "PPI++ (to report)", "machine alone", "experts only", "DSL", "answers", "worth, times"]
-    tables = [Table(f"{what}{', %' if shares else ''} [95 % interval]", header, rows)]
-    return Section(
-        "estimates",
-        "What may be concluded",
-        figures=[Figure(svg, f"{caption[:1].upper()}{caption[1:]}.")],
-        tables=tables,
-    )
+    return Table(f"{what}{', %' if _are_shares(found) else ''} [95 % interval]", header, rows)
+
+
+def _are_shares(found: Values) -> bool:
+    return found["asked"]["formula"] is None
+
+
+def _name(each: Values) -> str:
+    return f"{each['label']}, {each['figure']}"
+
+
+def _others(each: Values) -> dict[str, Values | None]:
+    return {"machine alone": each["others"]["naive"], "experts only": each["others"]["experts only"]}
+
+
+def _figure(found: Values, one: Values | None, unit: bool = False) -> str:
+    return ranged(one, 100, 1, " %" if unit else "") if _are_shares(found) else ranged(one, 1, 3)
 
 
 def provenance(content: dict[str, Any]) -> Section:
