@@ -65,7 +65,7 @@ def gather(corpus: LabeledCorpus, study: str, configs: Sequence[Path]) -> dict[s
     """
     missing, folder, splits = Missing(study), corpus.folder, corpus.splits()
     table = missing.unless("labels", "labels of the LLM", "predict", corpus.own_labels)
-    answers = missing.unless("labels", "answers of experts", "annotate", lambda: answers_of(corpus, table))
+    answers = missing.unless("labels", "answers of experts", _asks(corpus), lambda: answers_of(corpus, table))
     checkpoint = folder / "checkpoints" / "best.ckpt"
     digest = sha256(checkpoint) if checkpoint.exists() else None
     if digest is None:
@@ -101,6 +101,13 @@ def gather(corpus: LabeledCorpus, study: str, configs: Sequence[Path]) -> dict[s
         "missing": missing,
     }
     return {name: plain(value) for name, value in content.items()}
+
+
+def _asks(corpus: LabeledCorpus) -> str:
+    """The command that the experts' answers come from next."""
+    if corpus.experts is not None and corpus.experts.answers == "gold":
+        return "fit"
+    return "annotate" if corpus.asking.ledger.exists() else "sample"
 
 
 def _files(corpus: Corpus) -> dict[str, Any]:

@@ -47,9 +47,9 @@ def page(content: dict[str, Any]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     # Texts of documents and names of labels come from anywhere: what is no SVG of ours is escaped, and a control
-    # character, which no HTML may hold, is a space.
+    # character or half a surrogate pair, which no HTML may hold, is a space.
     environment.finalize = lambda value: (
-        re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", " ", value) if type(value) is str else value
+        re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]", " ", value) if type(value) is str else value
     )
     sections = [make(content) for make in _SECTIONS]
     return environment.get_template("page.html").render(content, sections=sections)
