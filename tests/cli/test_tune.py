@@ -7,7 +7,9 @@ import torch
 import yaml
 from cli.commands import refused, run
 
+from redct.cli import tune
 from redct.cli.main import main
+from redct.training.tuning import Candidate
 
 RUN = Path("runs/study")
 SHORT = ("--trainer.max_epochs", "1", "--data.experts.budget", "80", "--data.experts.strategy", "random")
@@ -23,27 +25,32 @@ def trained() -> dict:
     return torch.load(RUN / "checkpoints/best.ckpt", weights_only=True)
 
 
-def test_a_search_stops_goes_on_and_its_choice_is_used(labeled, capfd) -> None:
-    # A rate at which nothing is learned: a larger one wins.
-    short = (*SHORT, "--model.learning_rate", "1e-3")
-    capfd.readouterr()
-    assert run("fit", "--tune", "--tune_minutes", "0.03", *short) == 0
+def test_a_search_stops_goes_on_and_its_choice_is_used(labeled, capfd, monkeypatch) -> None:
+    monkeypatch.setattr(tune, "candidates", lambda *default: [Candidate(*default), Candidate(0.01, 15)])
+    short = (*SHORT, "--model.learning_rate", "1e-5", "--data.batch_size", "8")  # at which nothing is learned
+    assert run("fit", "--tune", "--tune_minutes", "0.0001", *short) == 0
     out = capfd.readouterr().out
     assert "time is up" in out
+    assert "the defaults are kept: time was up" in out
     kept = {path: path.stat().st_mtime_ns for path in (RUN / "tune").glob("unseen-*.npy")}
     assert kept
     assert run("fit", "--tune", *short) == 0
     out = capfd.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert len(list((RUN / "tune").glob("unseen-*.npy"))) > len(kept)
-    assert out.count(": log loss") >= 5
-    assert "best of " in out
-    assert "95 % interval" in out
+    assert out.count("epochs: log loss") == 3
+    assert "best of 2, cross-fitted on expert answers: learning rate 0.01, 15 epochs" in out
+    assert "chosen: learning rate 0.01, 15 epochs" in out
     written = yaml.safe_load((RUN / "tuned.yaml").read_text())
-    assert written["trainer"]["default_root_dir"] == "runs/study"
-    assert trained()["hyper_parameters"]["learning_rate"] == written.get("model", {}).get("learning_rate", 1e-3)
-    assert trained()["epoch"] + 1 <= written["trainer"].get("max_epochs", 1)
-    assert main(["test", "--config", "study.yaml", *short, "--config", str(RUN / "tuned.yaml")]) == 0
+    assert written == {
+        "model": {"learning_rate": 0.01},
+        "trainer": {"default_root_dir": "runs/study", "max_epochs": 15},
+    }
+    assert trained()["hyper_parameters"]["learning_rate"] == 0.01
+    assert trained()["global_step"] > trained()["epoch"] > 0  # went on after the study's only epoch
+    saved = yaml.safe_load(max((RUN / "logs").glob("*/config.yaml"), key=lambda path: path.stat().st_mtime).read_text())
+    assert (saved["model"]["learning_rate"], saved["trainer"]["max_epochs"]) == (0.01, 15)
+    assert main(["test", "--config", "study.yaml", "--config", str(RUN / "tuned.yaml")]) == 0
 
 
 def test_what_cannot_be_tuned_is_refused(labeled, capfd) -> None:
