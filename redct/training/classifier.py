@@ -151,6 +151,10 @@ class EdgeClassifier(L.LightningModule):
         self.log("val_loss", self.val_loss, prog_bar=True)
         self._log_metrics("val_", self.val_metrics)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the (K, K) confusion matrix of the validation, gold in rows."""
+        checkpoint["validation_confusion"] = self.confusion.get("val_")
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch to the test metrics and keeps its probabilities."""
         probs = self(batch).float().softmax(-1)
