@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import yaml
-from lightning.pytorch.utilities.seed import isolate_rng
+from transformers import AutoConfig
 
+from redct.assets import resolve_model
 from redct.cli.trainer import StudyTrainer, model_options
 from redct.errors import InputError
 from redct.files import whole
-from redct.training.classifier import EdgeClassifier
+from redct.training.classifier import EdgeClassifier, suitable_rate
 from redct.training.datamodule import LabeledTextDataModule
 from redct.training.held_out import FEWEST, Judges
 from redct.training.length import SuitableLength, suitable_epochs
@@ -80,12 +81,8 @@ def _check(trainer: StudyTrainer, model: EdgeClassifier, minutes: float) -> None
 
 
 def _learning_rate(model: EdgeClassifier) -> float:
-    if model.learning_rate:
-        return model.learning_rate
-    with isolate_rng():
-        fresh = EdgeClassifier(**model_options(model))
-        fresh.configure_model()
-        return fresh._suitable_rate()
+    width = AutoConfig.from_pretrained(resolve_model(model.encoder)).hidden_size
+    return model.learning_rate or suitable_rate(width)
 
 
 def _epochs(trainer: StudyTrainer, judges: Judges, batch_size: int) -> int | None:
