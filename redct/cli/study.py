@@ -16,7 +16,8 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
-from redct.cli import estimate, labeling, testing
+from redct.cli import estimate, labeling, testing, tune
+from redct.cli.outlook import show_outlook, show_validation
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_labels
 from redct.cli.sample import STRATEGY_HELP, WHY_RANDOMISED
@@ -90,6 +91,8 @@ class StudyCLI(LightningCLI):
             estimate.add_options(parser)
         if subcommand == "test":
             testing.add_flags(parser)
+        if subcommand == "fit":
+            tune.add_flags(parser)
         if subcommand == "export":
             for flag, text in SWITCHES.items():
                 parser.add_argument(f"--{flag}", action="store_true", help=text)
@@ -241,8 +244,16 @@ class StudyCLI(LightningCLI):
         self._check_labels()
 
     def before_fit(self) -> None:
-        """Checks the labels before any weight is loaded."""
+        """Checks the labels before any weight is loaded, and tunes if asked to."""
         self._check_labels()
+        config = self.config[self.subcommand]
+        if config.tune:
+            if config.ckpt_path is not None:
+                raise InputError("--tune: found --ckpt_path too; expected one of them, as tuning trains anew")
+            assert isinstance(self.trainer, StudyTrainer)
+            for group, options in tune.tune(self.trainer, self.model, self.data, config.tune_minutes).items():
+                for option, value in options.items():
+                    config[group][option] = value  # so that the saved options are those of the training
 
     def after_fit(self) -> None:
         """Saves the best classifier for transformers too, and says where everything lies."""
@@ -255,7 +266,9 @@ class StudyCLI(LightningCLI):
         folder = self.folder / "checkpoints" / "best"
         model.save_huggingface(folder, self.data.max_length)
         print(f"best checkpoint: {best} (val_loss {score:.4f})")
+        show_validation(Path(best), self.study.seed)
         print(f"for transformers: {folder}")
+        show_outlook(self.data)
 
     def before_test(self) -> None:
         """Checks the labels that the classifier is compared with, and how its documents were sampled."""

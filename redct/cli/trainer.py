@@ -4,7 +4,7 @@ from functools import partial
 from inspect import signature
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -68,15 +68,12 @@ class StudyTrainer(L.Trainer):
         self, model: EdgeClassifier, datamodule: LabeledTextDataModule, targets: Part, folds: int
     ) -> npt.NDArray[np.float64]:
         """(N, K) label distributions of the corpus, each by a student that was trained on other documents."""
-        known = signature(EdgeClassifier).parameters
-        options = {name: value for name, value in model.hparams.items() if name in known}
-        options["optimizer"] = model.optimizer
         taught = ceil(len(targets.documents) * (folds - 1) / folds)
         return out_of_fold(
             datamodule.corpus.splits().train.documents,
             targets,
-            options,
-            partial(self._student_trainer, ceil(taught / datamodule.batch_size)),
+            model_options(model),
+            partial(self.student_trainer, ceil(taught / datamodule.batch_size)),
             datamodule.length(),
             datamodule.batch_size,
             datamodule.cache,
@@ -84,13 +81,23 @@ class StudyTrainer(L.Trainer):
             datamodule.corpus.seed,
         )
 
-    def _student_trainer(self, batches: int) -> L.Trainer:
-        """Returns a trainer that trains as this one does, on one device and on so many batches, and keeps nothing."""
-        suitable = any(isinstance(callback, SuitableLength) for callback in self.callbacks)  # type: ignore[attr-defined]
+    def train_for(self, epochs: int) -> None:
+        """Trains so many epochs, whatever was to decide that."""
+        kept = [each for each in self.callbacks if not isinstance(each, SuitableLength)]  # type: ignore[has-type]
+        self.callbacks, self.fit_loop.max_epochs = kept, epochs
+
+    def student_trainer(self, batches: int, epochs: int | None = None) -> L.Trainer:
+        """Returns a trainer that trains as this one does, on one device, and keeps nothing.
+
+        Args:
+            batches: That it will train on.
+            epochs: How often; by default as this one would.
+        """
+        suitable = any(isinstance(callback, SuitableLength) for callback in self.callbacks)
         return L.Trainer(
             accelerator="cpu" if isinstance(self.accelerator, CPUAccelerator) else "auto",
             devices=1,
-            max_epochs=suitable_epochs(batches) if suitable else self.max_epochs,
+            max_epochs=epochs or (suitable_epochs(batches) if suitable else self.max_epochs),
             max_steps=self.max_steps,
             precision=self.precision,
             gradient_clip_val=self.gradient_clip_val,
@@ -150,6 +157,13 @@ class StudyTrainer(L.Trainer):
             return
         options = ExportOptions(precision, max_error, delta, per_class, wheels, python, platform, license)
         _show(export_bundle(trained, datamodule, checkpoint, folder, options, _say))
+
+
+def model_options(model: EdgeClassifier) -> dict[str, Any]:
+    """Returns the options to make another classifier like this one."""
+    known = signature(EdgeClassifier).parameters
+    options = {name: value for name, value in model.hparams.items() if name in known}
+    return options | {"optimizer": model.optimizer}
 
 
 def _say(what: str) -> None:

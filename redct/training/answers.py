@@ -54,6 +54,11 @@ class Answers:
         """Returns the answers to some of the documents, by their position among these."""
         return self._moved({int(old): new for new, old in enumerate(np.asarray(positions))})
 
+    def without(self, positions: npt.ArrayLike) -> "Answers":
+        """Returns the answers without those to some of the documents, which keep their positions."""
+        out = {int(n) for n in np.asarray(positions)}
+        return self._moved({n: n for n in self.shares.keys() | self.left_out.keys() if n not in out})
+
     def without_ties(self) -> "Answers":
         """Returns the answers without documents on which as many annotators say one label as another."""
         tied = {n: "tied" for n, shares in self.shares.items() if np.sum(shares == shares.max()) > 1}

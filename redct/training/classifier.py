@@ -43,6 +43,11 @@ def load_tokenizer(encoder: str) -> Any:  # noqa: ANN401 - any transformers toke
         raise InputError(f"model.encoder: cannot load {encoder!r}: {str(error).strip().splitlines()[0]}") from error
 
 
+def suitable_rate(width: int) -> float:
+    """Returns a peak learning rate for an encoder with hidden states of so many values, see `EdgeClassifier`."""
+    return 1e-4 * (384 / width) ** 2
+
+
 def stage_metrics(labels: Sequence[str], prefix: str) -> MetricCollection:
     """Returns the metrics of one stage; per-class ones end in the label's name."""
     k, names = len(labels), list(labels)
@@ -151,6 +156,10 @@ class EdgeClassifier(L.LightningModule):
         self.log("val_loss", self.val_loss, prog_bar=True)
         self._log_metrics("val_", self.val_metrics)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the (K, K) confusion matrix of the validation, gold in rows."""
+        checkpoint["validation_confusion"] = self.confusion.get("val_")
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch to the test metrics and keeps its probabilities."""
         probs = self(batch).float().softmax(-1)
@@ -183,15 +192,12 @@ class EdgeClassifier(L.LightningModule):
         else:
             # In one pass over the weights: on a CPU four times as fast. Lightning clips no gradients for it, though.
             fused = self.device.type in ("cpu", "cuda") and not self.trainer.gradient_clip_val
-            rate = self.learning_rate or self._suitable_rate()
+            assert self.network is not None
+            rate = self.learning_rate or suitable_rate(self.network.config.hidden_size)
             optimizer = torch.optim.AdamW(self._parameter_groups(), lr=rate, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = linear_schedule(optimizer, round(self.warmup * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _suitable_rate(self) -> float:
-        assert self.network is not None
-        return 1e-4 * float(384 / self.network.config.hidden_size) ** 2
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]

@@ -24,6 +24,7 @@ from redct.training import corrections
 from redct.training.answers import Answers
 from redct.training.asking import Asking
 from redct.training.corrections import Calibration
+from redct.training.held_out import Judges, judges
 from redct.training.parts import Part, Provenance, read_targets, write_targets
 from redct.training.relabeling import Targets, build_targets, choose_validation
 from redct.training.reserve import draw_reserve
@@ -134,7 +135,7 @@ class LabeledCorpus:
         table, record = self._corrected(stored, documents, answers)
         self.notes += corrections.notes(record)
         self.corrections |= record
-        targets = build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
+        targets = self._targets(table, answers)
         part = _part_of(documents, targets)
         if not isinstance(self.validation, float | int):
             train, validation = part, self._gold_part(self.splits().validation.documents, "data.validation")
@@ -143,6 +144,32 @@ class LabeledCorpus:
         parts = {"train": train, "validation": validation, **reserve}
         self._describe(table, parts, answers)
         return parts
+
+    def judges(self) -> Judges | None:
+        """Returns the answers by which classifiers can be judged that they did not serve; see `held_out.judges`.
+
+        The reserve is not among them. None where there are too few, or nobody knows how they were chosen.
+        """
+        documents, stored, answers = self._labeled()
+        if self.reserve is not None:
+            _, documents, answers = self._set_aside(documents, answers)
+        table = stored.aligned([document.id for document in documents])
+
+        def teach(known: Answers) -> Part:
+            corrected, _ = self._corrected(stored, documents, known)
+            return _part_of(documents, self._targets(corrected, known))
+
+        return judges(documents, table, answers, teach, self.seed)
+
+    def known_answers(self) -> int:
+        """Returns how many answers there are of a design that is known, those of the reserve apart."""
+        documents, _, answers = self._labeled()
+        if self.reserve is not None:
+            _, _, answers = self._set_aside(documents, answers)
+        return 0 if answers.why else len(answers.shares.keys() & answers.weight.keys())
+
+    def _targets(self, table: LabelTable, answers: Answers) -> Targets:
+        return build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
 
     def _corrected(
         self, stored: LabelTable, documents: list[Document], answers: Answers
@@ -190,8 +217,7 @@ class LabeledCorpus:
         """
         table = self.own_labels()
         answers = self._usable(answers or self.asking.so_far(self.splits().train.documents))
-        targets = build_targets(table, answers.shares, self.targets, self.expert_eps, answers.left_out)
-        return _part_of(self.splits().train.documents, targets)
+        return _part_of(self.splits().train.documents, self._targets(table, answers))
 
     def test_part(self) -> Part:
         """Returns the held-out documents with their gold labels.

@@ -46,8 +46,8 @@ class Calibration:
             corpus; or `content_free`, what the LLM answers to texts that say nothing, which
             `redct predict --data.predict content_free` asks it.
         experts: What the experts' answers do for all other documents, where at least 50 of them come from a randomised
-            choice. `regression` models how the LLM errs, see `redct.training.error_model`, unless a temperature fits
-            better; `temperature` makes soft targets as sure as the LLM is right; `none`.
+            choice. `regression` models how the LLM errs, see `redct.training.error_model`; `temperature` makes soft
+            targets as sure as the LLM is right; `none`.
     """
 
     prior: Literal["none", "batch", "content_free"] = "none"
@@ -98,14 +98,13 @@ def correct(
     if options.experts != "none":
         scaling = cross_fit(table.logprobs[at], *judge.answers, seed)
         steps["temperature"] = scaling.held_out
-        if options.experts == "regression":
-            found, steps["regression"] = _with_regression(table, at, answers, judge, embeddings)
-        if options.experts == "regression" and steps["regression"].log_loss <= scaling.held_out.log_loss:
-            record["regression"] = {"labels_changed": int((found.label != table.label).sum()), "folds": scaling.folds}
-            table = found
-        elif kind == "soft":
-            table = _with(table, scale(table.logprobs[table.label >= 0], scaling.temperature))
-            record["temperature"] = {"value": scaling.temperature, "folds": scaling.folds}
+    if options.experts == "regression":
+        found, steps["regression"] = _with_regression(table, at, answers, judge, embeddings)
+        record["regression"] = {"labels_changed": int((found.label != table.label).sum())}
+        table = found
+    elif options.experts == "temperature" and kind == "soft":
+        table = _with(table, scale(table.logprobs[table.label >= 0], scaling.temperature))
+        record["temperature"] = {"value": scaling.temperature, "folds": scaling.folds}
     record["reliability"] = {"answers": len(at), **{name: asdict(found) for name, found in steps.items()}}
     return table, record
 

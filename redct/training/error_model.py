@@ -20,7 +20,7 @@ from redct.training.regression import Predictor, Regression, fit
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# Penalties, in answers; factors of 3 up or down changed macro-F1 by less than 0.4 points (scripts/bench/quality_ablation.py).
+# Penalties, in answers; factors of 3 up or down changed macro-F1 by less than 0.4 points.
 _LLM: Final = 1.0
 _STUDENT: Final = 0.1
 _INTERCEPT: Final = 0.3

@@ -89,6 +89,47 @@ def out_of_fold(
     return probs
 
 
+def unseen(
+    train: Part,
+    documents: Sequence[Document],
+    model_options: Mapping[str, Any],
+    make_trainer: Callable[[], L.Trainer],
+    max_length: int,
+    batch_size: int,
+    cache: Path,
+    seed: int = 0,
+) -> Floats:
+    """Trains a classifier, and returns what it says about documents that are not among its own.
+
+    Args:
+        train: What to train on.
+        documents: M documents to judge.
+        model_options: Of `EdgeClassifier`, with labels and encoder.
+        make_trainer: Makes a new trainer, see `out_of_fold`.
+        max_length: Longest input in tokens.
+        batch_size: Documents a batch.
+        cache: Folder that keeps the result under a fingerprint of what it depends on.
+        seed: Of the training.
+
+    Returns:
+        (M, K) probabilities.
+    """
+    k = train.target.shape[1]
+    held_out = Part.known(documents, np.zeros(len(documents), np.int64), k, "")
+    settings = [_model_settings(model_options), _trainer_settings(make_trainer()), max_length, batch_size, seed]
+    path = cache / f"unseen-{_fingerprint(train, [*settings, _fingerprint(held_out, [])])}.npy"
+    if not path.exists():
+        with isolate_rng():
+            torch.manual_seed(seed)
+            model, trainer = EdgeClassifier(**model_options), make_trainer()
+            own, others = (_encoded(part, model_options["encoder"], max_length, cache) for part in (train, held_out))
+            predicted = _predict(model, trainer, own, others, batch_size, seed)
+        with whole(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, predicted)
+    probs: Floats = np.load(path, allow_pickle=False)
+    return probs
+
+
 def _predict(
     model: EdgeClassifier, trainer: L.Trainer, train: EncodedPart, held_out: EncodedPart, batch_size: int, seed: int
 ) -> Floats:

@@ -40,6 +40,18 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     ANSWERS: ("--data.experts", "{{budget: {all}, strategy: random}}", *_NO_CORRECTION),
     ORIGINAL: (),
 }
+# Redct's recipe with one thing changed; trained only where --recipes names it.
+CHANGES: Final[dict[str, tuple[str, ...]]] = {
+    "learning rate halved": ("--model.learning_rate", "5e-5"),
+    "learning rate doubled": ("--model.learning_rate", "2e-4"),
+    "averaged weights": (
+        "--trainer.callbacks",
+        "[{{class_path: lightning.pytorch.callbacks.EMAWeightAveraging, init_args: {{decay: 0.98}}}}]",
+    ),
+    "lower half frozen": ("--trainer.callbacks", "[{{class_path: quality_studies.FrozenLowerHalf}}]"),
+    "hard targets": ("--data.targets", "hard"),
+    "random draw": ("--data.experts.strategy", "random"),
+}
 RESAMPLES: Final = 2000
 
 
@@ -62,9 +74,9 @@ def run(given: argparse.Namespace, name: str, seed: int, recipe: str) -> None:
             length[1] = str(given.epochs * 5)  # few documents: more epochs, still far fewer steps
             length += ["--data.validation", "validation.jsonl"]
         documents = len(read_rows(study.parent / "train.jsonl"))
-        options = [
-            option.format(share=given.share, all=documents, some=max(0.1, 50 / documents)) for option in OPTIONS[recipe]
-        ]
+        asked = OPTIONS[recipe] if recipe in OPTIONS else (*OPTIONS[REDCT], *CHANGES[recipe])
+        values = {"share": given.share, "all": documents, "some": max(0.1, 50 / documents)}
+        options = [option.format(**values) for option in asked]
         found = fit_and_test(study, base / recipe, [*options, *length])
     np.save(done.with_suffix(".part.npy"), found)
     done.with_suffix(".part.npy").rename(done)
@@ -114,7 +126,7 @@ class Scores:
         self.found: dict[str, Floats] = {}
         if all(row["id"] in said for row in rows):
             self.found[LLM] = self._f1(np.array([index[said[row["id"]]] for row in rows]))
-        for recipe in OPTIONS:
+        for recipe in (*OPTIONS, *CHANGES):
             paths = sorted((given.to / name).glob(f"{given.documents}-*/{recipe}.npy"))
             if paths:
                 self.found[recipe] = np.mean([self._f1(np.load(path).argmax(axis=1)) for path in paths], axis=0)
@@ -132,7 +144,7 @@ def table(given: argparse.Namespace) -> None:
     """Prints macro-F1 of all, and paired differences with 95 % bootstrap intervals over test documents."""
     scores = {name: Scores(given, name).found for name in given.sets}
     print("| macro-F1, % | " + " | ".join(given.sets) + " |\n|---" + "|---" * len(given.sets) + "|")
-    for recipe in (LLM, *OPTIONS):
+    for recipe in (LLM, *OPTIONS, *CHANGES):
         cells = [f"{of[recipe][0]:.1f}" if recipe in of else "-" for of in scores.values()]
         print(f"| {recipe} | " + " | ".join(cells) + " |")
     print(
@@ -172,7 +184,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--documents", type=int, default=1000)
     parser.add_argument("--share", type=float, default=0.1, help="of documents that experts label")
-    parser.add_argument("--recipes", nargs="+", default=[*OPTIONS], choices=[*OPTIONS])
+    parser.add_argument("--recipes", nargs="+", default=[*OPTIONS], choices=[*OPTIONS, *CHANGES])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--original_seeds", type=int, default=3, help="of the published recipe, which takes longest")
     parser.add_argument("--epochs", type=int, default=4)

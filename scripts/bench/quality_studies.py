@@ -10,11 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import lightning as L
 import numpy as np
 import numpy.typing as npt
 import yaml
+from lightning.pytorch.callbacks import Callback
 
 PRECISION: Final = ("--trainer.precision", "bf16-mixed")
+
+
+class FrozenLowerHalf(Callback):
+    """Leaves the embeddings and the lower half of a BERT's layers as they were pretrained."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Freezes them before the optimizer asks which weights are trained."""
+        pl_module.configure_model()
+        bert = pl_module.network.bert
+        for part in (bert.embeddings, *bert.encoder.layer[: len(bert.encoder.layer) // 2]):
+            part.requires_grad_(False)
 
 
 def make_study(source: Path, name: str, documents: int, seed: int, folder: Path, encoder: str) -> Path:

@@ -123,23 +123,6 @@ def test_a_regression_on_answers_corrects_all_documents(kind) -> None:
     np.testing.assert_array_equal(found.label[1:], found.probs[1:].argmax(axis=1))
 
 
-def test_a_regression_that_does_worse_than_a_temperature_is_not_taken() -> None:
-    rng = np.random.default_rng(7)
-    truth, embeddings = rng.integers(3, size=300), rng.normal(size=(300, 200)).astype(np.float32)
-    logprobs = log_softmax(rng.normal(size=(300, 3)) + 2 * np.eye(3)[truth], axis=1).astype(np.float32)
-    documents = [Document(f"d{i}", "text", {}, None) for i in range(300)]
-    arrays = (np.exp(logprobs), logprobs, np.ones(300, dtype=np.float32))
-    table = LabelTable(["a", "b", "c"], [d.id for d in documents], logprobs.argmax(axis=1), *arrays)
-    at = rng.permutation(300)[:60].tolist()
-    given = answered({n: int(truth[n]) for n in at}, dict.fromkeys(at, 5.0), 3)
-    found, record = correct(table, documents, "soft", Calibration(), given, 0, lambda: embeddings)
-    steps = record["reliability"]
-    assert (record["regression"] is None) == (steps["regression"]["log_loss"] > steps["temperature"]["log_loss"])
-    assert (record["temperature"] is None) != (record["regression"] is None)
-    if record["regression"] is None:
-        np.testing.assert_array_equal(found.label, table.label)
-
-
 @pytest.mark.parametrize(("offset", "bound", "value"), [(0, "smallest", 0.01), (1, "largest", 100)])
 def test_a_temperature_at_a_bound_is_said(table, offset, bound, value) -> None:
     known = np.flatnonzero(table.label >= 0)[:60].tolist()
