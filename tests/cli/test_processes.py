@@ -43,8 +43,8 @@ def test_two_nodes_label_as_one_process(local_study) -> None:
     np.testing.assert_allclose(two.aligned(one.ids).logprobs, one.logprobs, rtol=0, atol=1e-5)
 
 
-# Starts runs by forking, which saves importing torch for each, and kills them: from their first batch on at a random
-# moment, every fourth anywhere. Tells how many documents were stored after each, and the parts as first seen.
+# Starts runs by forking, which saves importing torch for each, and kills them: after a random number
+# of batches, every fourth anywhere. Tells how many documents were stored after each, and the parts as first seen.
 KILLER = """
 import hashlib, json, os, random, select, signal, sys, time
 import redct.cli.study, redct.hub.local, redct.hub.writer, transformers.models.mistral.modeling_mistral
@@ -68,8 +68,10 @@ for number in range(20):
         os.dup2(2, 1)
         os._exit(main(["predict", "--config", "study.yaml", "--labeler.init_args.tokens_per_batch", "500"]))
     if number % 4 < 3:
-        select.select([reading], [], [], 60)
-        time.sleep(random.uniform(0, 0.6))
+        for _ in range(random.randint(1, 9)):  # counted in batches, since how long one takes depends on the machine
+            select.select([reading], [], [], 60)
+            os.read(reading, 1)
+        time.sleep(random.uniform(0, 0.1))
     else:
         time.sleep(random.uniform(0, 1))
     os.kill(child, signal.SIGKILL)
