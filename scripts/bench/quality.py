@@ -127,7 +127,9 @@ class Scores:
         if all(row["id"] in said for row in rows):
             self.found[LLM] = self._f1(np.array([index[said[row["id"]]] for row in rows]))
         for recipe in (*OPTIONS, *CHANGES):
-            paths = sorted((given.to / name).glob(f"{given.documents}-*/{recipe}.npy"))
+            seeds = range(1, given.seeds + 1)
+            paths = [given.to / name / f"{given.documents}-{seed}" / f"{recipe}.npy" for seed in seeds]
+            paths = [path for path in paths if path.exists()]
             if paths:
                 self.found[recipe] = np.mean([self._f1(np.load(path).argmax(axis=1)) for path in paths], axis=0)
 
