@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 
 from redct.confidence import IMPORT_FLOOR, log_floored, log_normalise, normalise
+from redct.folds import cross_predict
 
 Floats = npt.NDArray[np.float64]
 
@@ -163,10 +164,9 @@ def cross_fit(
     """
     logs, right, shares = _finite(logprobs), np.asarray(label, dtype=np.int64), np.asarray(weight, dtype=np.float64)
     fold = np.random.default_rng(seed).permutation(len(logs)) % folds
-    held_out = np.empty_like(logs)
-    for number in range(folds):
-        out = fold == number
-        held_out[out] = scale(logs[out], fit_temperature(logs[~out], right[~out], shares[~out]))
+    held_out = cross_predict(
+        fold, lambda others, own: scale(logs[own], fit_temperature(logs[others], right[others], shares[others]))
+    )
     return Scaling(fit_temperature(logs, right, shares), folds, reliability(held_out, right, shares))
 
 

@@ -1,5 +1,7 @@
 """Dealing documents out to folds, so that each is judged by what was made without it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,3 +22,22 @@ def deal(label: npt.ArrayLike, folds: int, rng: np.random.Generator) -> npt.NDAr
     # Going on with the next fold where the next label begins keeps the folds as large as each other.
     fold[np.lexsort((rng.permutation(len(labels)), labels))] = np.arange(len(labels)) % folds
     return fold
+
+
+def cross_predict(
+    fold: npt.NDArray[np.int64],
+    predict: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float64]],
+) -> npt.NDArray[np.float64]:
+    """Predicts each fold by what was made of the others.
+
+    Args:
+        fold: (N,) 0 to F-1, F >= 2.
+        predict: Gets positions to learn from and M others, gives (M, K).
+
+    Returns:
+        (N, K).
+    """
+    own = [np.flatnonzero(fold == number) for number in np.unique(fold)]
+    parts = [predict(np.setdiff1d(np.arange(len(fold)), rows), rows) for rows in own]
+    found: npt.NDArray[np.float64] = np.concatenate(parts)[np.argsort(np.concatenate(own))]
+    return found

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from redct.folds import deal
+from redct.folds import cross_predict, deal
 
 
 @pytest.mark.parametrize("folds", [1, 2, 5])
@@ -24,3 +24,10 @@ def test_folds_are_drawn() -> None:
 
 def test_no_documents() -> None:
     assert deal([], 3, np.random.default_rng(0)).shape == (0,)
+
+
+def test_each_fold_is_predicted_by_what_was_made_of_the_others() -> None:
+    fold, values = np.array([2, 0, 1, 0, 2, 1, 0]), np.arange(7.0)
+    found = cross_predict(fold, lambda others, own: np.stack([np.full(len(own), values[others].sum()), own], axis=1))
+    expected = [[values[fold != fold[n]].sum(), n] for n in range(7)]
+    np.testing.assert_array_equal(found, expected)

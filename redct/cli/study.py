@@ -17,9 +17,8 @@ from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
 from redct.cli import estimate, labeling, testing, tune
-from redct.cli.outlook import show_outlook, show_validation
 from redct.cli.progress import StudyProgressBar
-from redct.cli.results import show_labels
+from redct.cli.results import show_expected_gain, show_labels, show_validation
 from redct.cli.sample import STRATEGY_HELP, WHY_RANDOMISED
 from redct.cli.studyfile import study_folder
 from redct.cli.trainer import SWITCHES, StudyTrainer
@@ -268,7 +267,7 @@ class StudyCLI(LightningCLI):
         print(f"best checkpoint: {best} (val_loss {score:.4f})")
         show_validation(Path(best), self.study.seed)
         print(f"for transformers: {folder}")
-        show_outlook(self.data)
+        show_expected_gain(self.data)
 
     def before_test(self) -> None:
         """Checks the labels that the classifier is compared with, and how its documents were sampled."""

@@ -107,7 +107,7 @@ def assess(
     first = next(iter(raters.values()))
     assert first.probs is not None
     tables = {name: confusion(right, label, k) for name, label in said.items()}
-    distributions = _distributions(raters)
+    given = distributions(raters)
     leakage = None if train is None else find_leaks(train, documents, seed)
     kept = np.array([leakage is None or document.id not in leakage.ids for document in documents])
     columns = {name: [each.context[name] for each in documents] for name in documents[0].context} if documents else {}
@@ -117,12 +117,12 @@ def assess(
         np.bincount(right, minlength=k).tolist(),
         compare(right, said, k, design, seed=seed),
         {name: table.tolist() for name, table in tables.items()},
-        {name: judge(right, probs, design, seed=seed) for name, probs in distributions.items()},
+        {name: judge(right, probs, design, seed=seed) for name, probs in given.items()},
         {column: _by_value(column, values, right, said, k, design, seed) for column, values in groups.items()},
         find_slices(first.label != right, {**columns, **groups, **length}, design, seed),
         confident_mistakes(documents, right, first.probs, labels),
         confused_labels(next(iter(tables.values())), labels),
-        doubts_of(agreed_suspects(right, list(distributions.values())), documents, labels),
+        doubts_of(agreed_suspects(right, list(given.values())), documents, labels),
         leakage,
         None if kept.all() or not kept.any() else _scores(right, said, k, design, kept, seed).scores,
         alpha([r.label for r in raters.values() if r.is_llm], k, design, seed=seed),
@@ -156,7 +156,7 @@ def _scores(
     return compare(gold[rows], part, n_labels, design.rows(rows), seed=seed)
 
 
-def _distributions(raters: Mapping[str, Rater]) -> dict[str, npt.NDArray[np.floating]]:
-    """The raters that gave at least one document a distribution."""
+def distributions(raters: Mapping[str, Rater]) -> dict[str, npt.NDArray[np.floating]]:
+    """Returns (N, K) distributions of the raters that gave any, by name."""
     given = {name: rater.probs for name, rater in raters.items() if rater.probs is not None}
     return {name: probs for name, probs in given.items() if np.isfinite(probs).all(axis=1).any()}

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from redct.errors import InputError
-from redct.evidence.assessment import Rater
+from redct.evidence.assessment import Rater, distributions
 from redct.evidence.comparison import compare
 from redct.evidence.evaluation import confusion
 from redct.evidence.plain import plain
@@ -73,7 +73,6 @@ class Predictions:
         """Returns what of `metrics.json` rests on labels and probabilities alone, as JSON values."""
         said, k = {name: rater.label for name, rater in self.raters.items()}, len(self.labels)
         found = compare(self.gold, said, k, self.design, seed=self.seed)
-        given = {name: rater.probs for name, rater in self.raters.items() if rater.probs is not None}
         return {
             "scores": plain(found.scores),
             "classes": {name: dict(zip(self.labels, plain(each), strict=True)) for name, each in found.classes.items()},
@@ -81,8 +80,7 @@ class Predictions:
             "confusion": {name: confusion(self.gold, label, k).tolist() for name, label in said.items()},
             "probabilities": {
                 name: plain(asdict(judge(self.gold, probs, self.design, seed=self.seed)))
-                for name, probs in given.items()
-                if np.isfinite(probs).all(axis=1).any()
+                for name, probs in distributions(self.raters).items()
             },
         }
 

@@ -91,6 +91,30 @@ class Asking:
             ledger.check_texts(documents)
             return answers_of_people(ledger, [document.id for document in documents], self.task.labels)
 
+    def standing(self, documents: Sequence[Document], table: LabelTable) -> Answers | None:
+        """Returns the answers that `answers` would, but chooses no documents and asks nobody now.
+
+        Args:
+            documents: The N documents of the corpus.
+            table: What the LLM itself said about them.
+
+        Returns:
+            None where there are no experts, or the gold column was not asked yet.
+
+        Raises:
+            InputError: When an answer is not as it must be, or the ledger is missing.
+        """
+        if self.experts is None or (self.experts.answers == "gold" and self.experts.budget == 0):
+            return None
+        if self.experts.answers not in ("gold", "ledger"):
+            return self._answers_of_file(self.experts.answers, table.ids)
+        with Ledger(self.ledger, create=False) as ledger:
+            ledger.check_texts(documents)
+            if self.experts.answers == "ledger":
+                return answers_of_people(ledger, table.ids, self.task.labels)
+            rounds = ledger.rounds("gold")
+            return answers_of_gold(ledger, rounds[-1], table.ids, self.task.labels) if rounds else None
+
     def choose(self, documents: Sequence[Document], table: LabelTable, number: int | None = None) -> Round:
         """Chooses the documents of a round for people, see `choose_for_experts`.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -91,15 +91,15 @@ def correct(
     if why := _unusable(own, answers):
         return table, record | {"why": why}
     at = np.array(_usable(own, answers), dtype=np.int64)
-    judge = _Judge([majority(answers.shares[n], own.probs[n]) for n in at], [answers.weight[n] for n in at], seed)
-    steps = {"llm": judge.given(own.logprobs[at])}
+    judged = [majority(answers.shares[n], own.probs[n]) for n in at], [answers.weight[n] for n in at]
+    steps = {"llm": reliability(own.logprobs[at], *judged)}
     if prior:
-        steps["prior"] = judge.given(table.logprobs[at])
+        steps["prior"] = reliability(table.logprobs[at], *judged)
     if options.experts != "none":
-        scaling = cross_fit(table.logprobs[at], *judge.answers, seed)
+        scaling = cross_fit(table.logprobs[at], *judged, seed)
         steps["temperature"] = scaling.held_out
     if options.experts == "regression":
-        found, steps["regression"] = _with_regression(table, at, answers, judge, embeddings)
+        found, steps["regression"] = _with_regression(table, at, answers, judged, seed, embeddings)
         record["regression"] = {"labels_changed": int((found.label != table.label).sum())}
         table = found
     elif options.experts == "temperature" and kind == "soft":
@@ -109,37 +109,23 @@ def correct(
     return table, record
 
 
-class _Judge(NamedTuple):
-    """The answers by which corrections are judged: labels and weights; the seed deals them out to folds."""
-
-    label: list[int]
-    weight: list[float]
-    seed: int
-
-    @property
-    def answers(self) -> tuple[list[int], list[float]]:
-        return self.label, self.weight
-
-    def given(self, logprobs: npt.NDArray[np.floating]) -> Reliability:
-        return reliability(logprobs, self.label, self.weight)
-
-
 def _with_regression(
     table: LabelTable,
     at: npt.NDArray[np.int64],
     answers: Answers,
-    judge: _Judge,
+    judged: tuple[list[int], list[float]],
+    seed: int,
     embeddings: Callable[[], npt.NDArray[np.float32]] | None,
 ) -> tuple[LabelTable, Reliability]:
     """Returns the labels corrected by a model of the LLM's errors, and how that does on answers it has not seen."""
     known = np.flatnonzero(table.label >= 0)
     vectors = None if embeddings is None else embeddings()[known]
-    evidence = error_model.gather(table.logprobs[known], vectors, judge.seed)
+    evidence = error_model.gather(table.logprobs[known], vectors, seed)
     answered = evidence.rows(np.searchsorted(known, at))
     shares = np.array([answers.shares[n] for n in at.tolist()])
-    model = error_model.fit_errors(answered, shares, judge.weight)
-    judged = error_model.cross_fit_errors(answered, shares, *judge.answers, judge.seed)
-    return _with(table, error_model.corrected(model, evidence)), judged
+    model = error_model.fit_errors(answered, shares, judged[1])
+    unseen = error_model.cross_fit_errors(answered, shares, *judged, seed)
+    return _with(table, error_model.corrected(model, evidence)), unseen
 
 
 def notes(record: dict[str, Any]) -> list[str]:

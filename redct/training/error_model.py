@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redct.calibration import Reliability, reliability, scale
-from redct.folds import deal
+from redct.folds import cross_predict, deal
 from redct.training.regression import Predictor, Regression, fit
 
 Floats = npt.NDArray[np.float64]
@@ -87,14 +87,14 @@ def student_logprobs(vectors: npt.NDArray[np.float32], probs: npt.ArrayLike, see
     taught = np.asarray(probs, dtype=np.float64)
     rng = np.random.default_rng([seed, 3])
     fold = deal(taught.argmax(axis=1), min(folds, len(taught)), rng)
-    found = np.empty_like(taught)
-    for number in range(fold.max() + 1):
-        others = np.flatnonzero(fold != number)
+
+    def predict(others: Ints, own: Ints) -> Floats:
         if len(others) > _STUDENT_DOCUMENTS:
             others = np.sort(rng.choice(others, _STUDENT_DOCUMENTS, replace=False))
         student = fit(taught[others], np.ones(len(others)), features=vectors[others], ridge=_STUDENT_RIDGE)
-        found[fold == number] = student.logprobs((), vectors[fold == number])
-    return found
+        return student.logprobs((), vectors[own])
+
+    return cross_predict(fold, predict)
 
 
 def fit_errors(evidence: Evidence, shares: npt.ArrayLike, weight: npt.ArrayLike) -> Regression:
@@ -132,12 +132,11 @@ def cross_fit_errors(
     """
     votes, stands_for = np.asarray(shares, dtype=np.float64), np.asarray(weight, dtype=np.float64)
     fold = np.random.default_rng(seed).permutation(len(votes)) % folds
-    held_out = np.empty_like(votes)
-    for number in range(folds):
-        out = fold == number
-        model = fit_errors(evidence.rows(np.flatnonzero(~out)), votes[~out], stands_for[~out])
-        held_out[out] = corrected(model, evidence.rows(np.flatnonzero(out)))
-    return reliability(held_out, label, weight)
+
+    def predict(others: Ints, own: Ints) -> Floats:
+        return corrected(fit_errors(evidence.rows(others), votes[others], stands_for[others]), evidence.rows(own))
+
+    return reliability(cross_predict(fold, predict), label, weight)
 
 
 def _predictors(evidence: Evidence) -> list[Predictor]:

@@ -9,8 +9,8 @@ from training.answered import answered
 
 from redct.documents import Document
 from redct.hub.store import LabelTable
+from redct.training.expected_gain import ExpectedGain, compare, expected_gain, notes
 from redct.training.held_out import Judges, judges, log_losses, paired
-from redct.training.outlook import Outlook, compare, notes, outlook
 from redct.training.parts import Part
 from redct.training.tuning import Candidate, candidates, race
 
@@ -99,7 +99,7 @@ def test_the_light_classifier_is_scikit_learns_and_beats_the_llm_where_it_can(wo
     found, _ = dealt(world)
     _, vectors, _, _ = world
     position = {f"d{n}": n for n in range(N)}
-    told = outlook(found, vectors, position, seed=0)
+    told = expected_gain(found, vectors, position, seed=0)
     centred = vectors - vectors.mean(axis=0)
     centred /= np.sqrt((centred**2).sum(axis=1).mean())
     predicted = np.empty(90, dtype=np.int64)
@@ -115,7 +115,7 @@ def test_the_light_classifier_is_scikit_learns_and_beats_the_llm_where_it_can(wo
 def test_what_would_help_is_said_only_where_the_classifier_loses(world) -> None:
     found, _ = dealt(world)
     lost = compare(1 - found.label, found)
-    assert isinstance(lost, Outlook)
+    assert isinstance(lost, ExpectedGain)
     assert (lost.classifier, lost.gain.value) == (0, pytest.approx(-lost.llm))
     lines = notes(lost, None)
     assert lines[1] == "the classifier is predicted not to beat the LLM; what would help:"

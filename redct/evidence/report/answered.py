@@ -9,28 +9,9 @@ import numpy as np
 from redct.experts import Ledger, seconds_per_document
 from redct.experts.records import GOLD
 from redct.hub.store import LabelTable
-from redct.training.answers import Answers, answers_of_gold, answers_of_people
+from redct.training.answers import Answers
 from redct.training.corpus import LabeledCorpus
 from redct.training.forecast import curve_of
-
-
-def answers_of(corpus: LabeledCorpus, table: LabelTable | None) -> Answers | None:
-    """Returns the experts' answers as they stand; nobody is asked now.
-
-    Raises:
-        InputError: When one is not as it must be, or a ledger is missing.
-    """
-    asked, documents = corpus.experts, corpus.splits().train.documents
-    if asked is None or table is None or (asked.answers == GOLD and asked.budget == 0):
-        return None
-    if asked.answers not in (GOLD, "ledger"):
-        return corpus.asking.answers(documents, table)
-    with Ledger(corpus.asking.ledger, create=False) as ledger:
-        ledger.check_texts(documents)
-        if asked.answers == "ledger":
-            return answers_of_people(ledger, table.ids, table.labels)
-        rounds = ledger.rounds("gold")
-        return answers_of_gold(ledger, rounds[-1], table.ids, table.labels) if rounds else None
 
 
 def experts(corpus: LabeledCorpus, answers: Answers | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from redct import __version__
 from redct.documents import Corpus
 from redct.errors import InputError
 from redct.evidence.plain import plain
-from redct.evidence.report.answered import answers_of, experts, learning
+from redct.evidence.report.answered import experts, learning
 from redct.evidence.report.labeled import labeled, margins, stores
 from redct.files import sha256
 from redct.hub.store import LabelTable
@@ -65,7 +65,7 @@ def gather(corpus: LabeledCorpus, study: str, configs: Sequence[Path]) -> dict[s
     """
     missing, folder, splits = Missing(study), corpus.folder, corpus.splits()
     table = missing.unless("labels", "labels of the LLM", "predict", corpus.own_labels)
-    answers = missing.unless("labels", "answers of experts", _asks(corpus), lambda: answers_of(corpus, table))
+    answers = missing.unless("labels", "answers of experts", _asks(corpus), lambda: _answers(corpus, table))
     checkpoint = folder / "checkpoints" / "best.ckpt"
     digest = sha256(checkpoint) if checkpoint.exists() else None
     if digest is None:
@@ -101,6 +101,11 @@ def gather(corpus: LabeledCorpus, study: str, configs: Sequence[Path]) -> dict[s
         "missing": missing,
     }
     return {name: plain(value) for name, value in content.items()}
+
+
+def _answers(corpus: LabeledCorpus, table: LabelTable | None) -> Answers | None:
+    """The experts' answers as they stand; None where nobody is to be asked, or the LLM was not."""
+    return None if table is None else corpus.asking.standing(corpus.splits().train.documents, table)
 
 
 def _asks(corpus: LabeledCorpus) -> str:

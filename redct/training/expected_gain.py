@@ -20,7 +20,7 @@ _DOCUMENTS = 20_000
 
 
 @dataclass(frozen=True)
-class Outlook:
+class ExpectedGain:
     """A light classifier and the LLM on expert answers that served nothing.
 
     Attributes:
@@ -36,7 +36,7 @@ class Outlook:
     gain: Difference
 
 
-def outlook(judges: Judges, vectors: Vectors, position: dict[str, int], seed: int) -> Outlook:
+def expected_gain(judges: Judges, vectors: Vectors, position: dict[str, int], seed: int) -> ExpectedGain:
     """Compares a light classifier with the LLM by answers that did not serve it.
 
     It stands in for the edge classifier: multinomial logistic regression on what the pretrained encoder sees, trained
@@ -66,11 +66,11 @@ def outlook(judges: Judges, vectors: Vectors, position: dict[str, int], seed: in
     return compare(predicted, judges)
 
 
-def compare(predicted: Ints, judges: Judges) -> Outlook:
+def compare(predicted: Ints, judges: Judges) -> ExpectedGain:
     """Weighted accuracy of (n,) predicted labels and of the LLM's, and their difference."""
     right, llm = (predicted == judges.label).astype(float), (judges.llm == judges.label).astype(float)
     accuracy, of_llm = (float(np.average(each, weights=judges.weight)) for each in (right, llm))
-    return Outlook(len(right), accuracy, of_llm, paired(right - llm, judges.weight))
+    return ExpectedGain(len(right), accuracy, of_llm, paired(right - llm, judges.weight))
 
 
 def growth(
@@ -90,7 +90,7 @@ def growth(
     return learning_curve(lambda rows: vectors[rows], probs, at, judges.label, judges.weight, seed, more)
 
 
-def notes(found: Outlook, curve: Curve | None) -> list[str]:
+def notes(found: ExpectedGain, curve: Curve | None) -> list[str]:
     """Returns lines for the user: the forecast and, where the classifier does not beat the LLM, what would help."""
     between = f"{100 * found.gain.low:+.1f} to {100 * found.gain.high:+.1f}"
     gain = f"{100 * found.gain.value:+.1f} points, 95 % interval {between}"
@@ -107,7 +107,7 @@ def notes(found: Outlook, curve: Curve | None) -> list[str]:
     return lines + [f"  {remedy}" for remedy in _remedies(found, curve)]
 
 
-def _remedies(found: Outlook, curve: Curve | None) -> list[str]:
+def _remedies(found: ExpectedGain, curve: Curve | None) -> list[str]:
     remedies = []
     if curve is not None:
         range_ = f"95 % interval {100 * curve.low:+.1f} to {100 * curve.high:+.1f}"
