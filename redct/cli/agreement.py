@@ -5,11 +5,9 @@ from dataclasses import asdict
 
 from redct.cli.show import show_table
 from redct.cli.studyfile import chosen_documents, read_study
-from redct.errors import InputError
 from redct.experts import Ledger
 from redct.experts.agreement import Agreement, Estimate, Pair, notes, report
 from redct.files import write_json
-from redct.training.corpus import LabeledCorpus
 
 
 def run(args: Sequence[str]) -> None:
@@ -17,20 +15,11 @@ def run(args: Sequence[str]) -> None:
     corpus, _ = read_study(args, "Says how far annotators agree, with each other and with the LLM.")
     with Ledger(corpus.asking.ledger, create=False) as ledger:
         documents, answers = chosen_documents(corpus, ledger), ledger.answers()
-    found = report(answers, corpus.task.labels, said_by_llm(corpus), corpus.seed)
+    found = report(answers, corpus.task.labels, corpus.said_by_llm(), corpus.seed)
     show_agreement(found, {document.id: document.text for document in documents.values()})
     path = corpus.folder / "agreement.json"
     write_json(path, asdict(found))
     print(f"all figures: {path}")
-
-
-def said_by_llm(corpus: LabeledCorpus) -> dict[str, str]:
-    """Returns the LLM's label of each document; empty where it was not asked about all."""
-    try:
-        table = corpus.own_labels()
-    except InputError:
-        return {}
-    return {i: table.labels[label] for i, label in zip(table.ids, table.label, strict=True) if label >= 0}
 
 
 def show_agreement(agreement: Agreement, texts: Mapping[str, str] | None = None) -> None:

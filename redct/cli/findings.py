@@ -1,6 +1,6 @@
 """Prints what held-out documents tell about a classifier."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from redct.cli.show import INTERVALS, figure, percent, show_scores, show_table
 from redct.evidence.assessment import Assessment
@@ -8,7 +8,7 @@ from redct.evidence.comparison import Comparison
 from redct.evidence.doubts import Doubt
 from redct.evidence.leakage import Leakage
 from redct.evidence.slices import Slice
-from redct.evidence.substitution import Ceiling, Substitution
+from redct.evidence.substitution import AgainstAnnotator, Ceiling, Substitution
 
 SHOWN = 3  # mistakes and confusions; the others are in the file
 LONGEST = 80
@@ -31,23 +31,36 @@ def show_assessment(found: Assessment) -> None:
         print(line)
 
 
-def show_experts(ceiling: Ceiling | None, substitution: Substitution | None, doubted: Sequence[Doubt]) -> None:
-    """Prints how the LLM compares with experts, on documents of the corpus that they labeled."""
-    if ceiling is not None:
+def show_experts(
+    ceilings: Mapping[str, Ceiling], substitutions: Mapping[str, Substitution], doubted: Sequence[Doubt]
+) -> None:
+    """Prints how the machines compare with experts, on documents that several of these labeled."""
+    for machine, ceiling in ceilings.items():
         print(
-            f"human ceiling, % on {ceiling.documents:,} documents of the corpus with several experts: two agree "
-            f"on {percent(ceiling.experts)}, the LLM and an expert on {percent(ceiling.machine)}, "
+            f"human ceiling, % on {ceiling.documents:,} documents with several experts: two agree "
+            f"on {percent(ceiling.experts)}, the {machine} and an expert on {percent(ceiling.machine)}, "
             f"difference {percent(ceiling.difference)}"
         )
-    if substitution is not None:
-        verdict = "may stand in for an expert" if substitution.passes else "may not stand in for an expert"
+    rows = [
+        [each.annotator, machine, f"{each.documents:,}", percent(each.advantage), _p_value(each.p_value), _won(each)]
+        for machine, found in substitutions.items()
+        for each in found.annotators
+    ]
+    if rows:
+        header = ["expert", "in the place", "documents", "as good, %", "p", "could replace"]
+        show_table("Alternative annotator test [95 % interval]", header, rows)
+    for machine, found in substitutions.items():
         print(
-            f"alternative annotator test: the LLM {verdict} (it wins against {substitution.winning_rate:.0%} of "
-            f"{len(substitution.annotators)} experts at epsilon {substitution.epsilon}, half are needed; it is as good "
-            f"as one with probability {substitution.advantage:.2f})"
+            f"alternative annotator test: the {machine} {'may' if found.passes else 'may not'} stand in for an expert "
+            f"(it could replace {found.winning_rate:.0%} of {len(found.annotators)} experts at epsilon "
+            f"{found.epsilon}, half are needed; it is as good as one on {percent(found.advantage)} % of documents)"
         )
     if doubted:
         print(_on_doubts("experts' answers", doubted) + "; look again: redct annotate --second_look true")
+
+
+def _won(each: AgainstAnnotator) -> str:
+    return "yes" if each.wins else "no"
 
 
 def _show_classes(found: Assessment) -> None:

@@ -37,7 +37,9 @@ def run(args: Sequence[str]) -> None:
         if not (corpus.folder / FILE).is_file():
             print(f"not in the archive: {FILE}, without which scores cannot be computed again: redct test {study}")
         archive = corpus.folder / "evidence.zip"
-        pack(corpus, json.loads(path.with_suffix(".json").read_text(encoding="utf-8")), archive, given.texts)
+        numbers = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        for name in pack(corpus, numbers, archive, given.texts):
+            print(f"in the archive, {name} is of other labels or answers than those that are in it: make it anew")
         print(f"archive: {archive}; elsewhere: redct report --from {archive.name} --to FOLDER")
 
 

@@ -276,13 +276,16 @@ class StudyCLI(LightningCLI):
 
     def after_test(self) -> None:
         """Compares the classifier with others, and says where it fails."""
+        documents, config = self.data.parts["test"].part.documents, self.config[self.subcommand]
+        probs = np.array([self.model.predictions[n] for n in range(len(documents))])
+        if testing.labels_corpus(config, self.study):
+            assert isinstance(self.trainer, StudyTrainer)
+            self.trainer.label_corpus(self.model, self.data, Path(config.ckpt_path))
         if not self.trainer.is_global_zero:
             return
-        documents = self.data.parts["test"].part.documents
-        probs = np.array([self.model.predictions[n] for n in range(len(documents))])
-        found = testing.examine(self.study, documents, probs, self.asked)
+        found = testing.examine(self.study, documents, probs, self.asked, self.data.encoder)
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
-        testing.report(found, Path(self.config[self.subcommand].ckpt_path), self.folder / "metrics.json")
+        testing.report(found, Path(config.ckpt_path), self.folder / "metrics.json")
 
     def _say(self, notes: Sequence[str]) -> None:
         if self.trainer.is_global_zero:

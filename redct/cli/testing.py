@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from redct.cli.agreement import said_by_llm
 from redct.cli.findings import show_assessment, show_experts
 from redct.documents import Document
 from redct.errors import InputError
@@ -18,18 +17,17 @@ from redct.evidence.comparison import Comparison
 from redct.evidence.doubts import Doubt, doubted_answers
 from redct.evidence.plain import plain
 from redct.evidence.predictions import FILE, Predictions
-from redct.evidence.substitution import Ceiling, Substitution, human_ceiling, stand_in_test
-from redct.experts import Ledger, verdicts
-from redct.experts.records import GOLD
+from redct.evidence.stand_ins import EDGE, LLM, stand_ins
+from redct.evidence.substitution import Ceiling, Substitution
 from redct.files import sha256, write_json
 from redct.training.corpus import LabeledCorpus
 from redct.training.parts import Part
 
-EDGE: Final = "edge classifier"
-LLM: Final = "LLM"
 TFIDF: Final = "TF-IDF + logistic"
 MAJORITY: Final = "majority class"
 DESIGN: Final = ("inclusion", "cluster", "strata")
+SMALL_CORPUS: Final = 10_000
+"""Documents that take a minute or two on a CPU: so many are labeled unasked."""
 
 
 class Asked(NamedTuple):
@@ -51,16 +49,16 @@ class Examined(NamedTuple):
 
     Attributes:
         assessment: On the held-out documents.
-        ceiling: How often experts agree, and the LLM with them, on documents that several of them labeled.
-        substitution: Whether the LLM may stand in for an expert.
+        ceilings: By machine, how often experts agree, and it with them, on documents that several of them labeled.
+        substitutions: Whether LLM and edge classifier may stand in for an expert.
         doubted_answers: People's answers that the LLM makes look wrong, the most doubtful first.
         columns: The columns that say how the documents were sampled.
         predictions: Who said what about the held-out documents.
     """
 
     assessment: Assessment
-    ceiling: Ceiling | None
-    substitution: Substitution | None
+    ceilings: dict[str, Ceiling]
+    substitutions: dict[str, Substitution]
     doubted_answers: list[Doubt]
     columns: dict[str, str]
     predictions: Predictions
@@ -76,6 +74,14 @@ def add_flags(parser: Any) -> None:  # noqa: ANN401 - jsonargparse's parser
     parser.add_argument("--by", type=str, nargs="+", default=[], help="columns whose values are scored each by itself")
     for name, text in helps.items():
         parser.add_argument(f"--{name}", type=str | None, help=text)
+    corpus = f"label the corpus too, for the evidence archive; by default one of {SMALL_CORPUS:,} documents or fewer"
+    parser.add_argument("--corpus", type=bool | None, help=corpus)
+
+
+def labels_corpus(config: Any, corpus: LabeledCorpus) -> bool:  # noqa: ANN401 - jsonargparse's namespace
+    """Tells whether the corpus is to be labeled too."""
+    asked: bool | None = config["corpus"]
+    return len(corpus.splits().train) <= SMALL_CORPUS if asked is None else asked
 
 
 def read_flags(config: Any, corpus: LabeledCorpus) -> Asked:  # noqa: ANN401 - jsonargparse's namespace
@@ -106,7 +112,11 @@ def _inclusions(values: Sequence[str], column: str) -> npt.NDArray[np.float64]:
 
 
 def examine(
-    corpus: LabeledCorpus, documents: Sequence[Document], probs: npt.NDArray[np.float64], asked: Asked
+    corpus: LabeledCorpus,
+    documents: Sequence[Document],
+    probs: npt.NDArray[np.float64],
+    asked: Asked,
+    encoder: str | None = None,
 ) -> Examined:
     """Examines the edge classifier beside everybody else who labeled the held-out documents.
 
@@ -118,6 +128,7 @@ def examine(
         documents: The N held-out ones with gold labels.
         probs: (N, K) the edge classifier's label distributions.
         asked: What the flags ask for.
+        encoder: The edge classifier's, see `stand_ins`.
     """
     task, train = corpus.task, _trained_on(corpus)
     gold = corpus.test_part().label
@@ -128,18 +139,18 @@ def examine(
     raters[MAJORITY] = Rater(majority(gold, len(task.labels)))
     known = None if train is None else train.documents
     found = assess(documents, gold, raters, task.labels, known, asked.by, asked.design, corpus.seed)
-    votes = _votes(corpus)
-    machine = said_by_llm(corpus) if votes else {}
-    ceiling, substitution = human_ceiling(votes, machine, seed=corpus.seed), stand_in_test(votes, machine)
     ids = [document.id for document in documents]
     predictions = Predictions(list(task.labels), ids, gold, raters, asked.design, corpus.seed)
-    return Examined(found, ceiling, substitution, doubted_answers(corpus), asked.columns, predictions)
+    ceilings, substitutions = stand_ins(corpus, predictions, encoder)
+    if ceilings and EDGE not in ceilings:
+        corpus.notes.append(f"the {EDGE} beside experts needs its labels out of fold: redct estimate --labels edge")
+    return Examined(found, ceilings, substitutions, doubted_answers(corpus), asked.columns, predictions)
 
 
 def report(found: Examined, checkpoint: Path, path: Path) -> None:
     """Prints what was found, writes it to a file with the checkpoint's hash, and who said what beside it."""
     show_assessment(found.assessment)
-    show_experts(found.ceiling, found.substitution, found.doubted_answers)
+    show_experts(found.ceilings, found.substitutions, found.doubted_answers)
     write_json(path, {"checkpoint_sha256": sha256(checkpoint), **contents(found)})
     found.predictions.write(path.with_name(FILE))
     print(f"metrics: {path}")
@@ -170,8 +181,8 @@ def contents(found: Examined) -> dict[str, Any]:
         "leakage": assessment.leakage,
         "unleaked": assessment.unleaked,
         "llm_alpha": assessment.llm_alpha,
-        "ceiling": found.ceiling,
-        "substitution": found.substitution,
+        "ceilings": found.ceilings,
+        "substitutions": found.substitutions,
         "doubted_answers": found.doubted_answers,
     }
     return {name: plain(value) for name, value in written.items()}
@@ -207,17 +218,3 @@ def _llms(corpus: LabeledCorpus, documents: Sequence[Document]) -> dict[str, Rat
         return {}
     found = {LLM: Rater(joint.label, joint.probs)}
     return found | {f"{LLM} {name}": Rater(table.label, table.probs, is_llm=True) for name, table in single.items()}
-
-
-def _votes(corpus: LabeledCorpus) -> dict[str, dict[str, str]]:
-    """Of each document that two or more people labeled, their labels."""
-    if not corpus.asking.ledger.exists():
-        return {}
-    with Ledger(corpus.asking.ledger, create=False) as ledger:
-        standing = verdicts(ledger.answers())
-    known = set(corpus.task.labels)
-    votes = {
-        document: {who: label for who, label in verdict.votes.items() if who != GOLD and label in known}
-        for document, verdict in standing.items()
-    }
-    return {document: each for document, each in votes.items() if len(each) > 1}

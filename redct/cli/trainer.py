@@ -14,7 +14,9 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from redct.cli.estimate import show_estimates
 from redct.cli.sample import choose_round
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
+from redct.evidence.edge_labels import IN_SAMPLE, NOTHING, OUT_OF_FOLD, EdgeLabels, hash_of, served_by
 from redct.evidence.estimates.inquiry import EstimateOptions, Inquiry
+from redct.files import sha256
 from redct.training.classifier import EdgeClassifier
 from redct.training.datamodule import LabeledTextDataModule
 from redct.training.length import SuitableLength, suitable_epochs
@@ -67,10 +69,11 @@ class StudyTrainer(L.Trainer):
     def _cross_fit(
         self, model: EdgeClassifier, datamodule: LabeledTextDataModule, targets: Part, folds: int
     ) -> npt.NDArray[np.float64]:
-        """(N, K) label distributions of the corpus, each by a student that was trained on other documents."""
-        taught = ceil(len(targets.documents) * (folds - 1) / folds)
-        return out_of_fold(
-            datamodule.corpus.splits().train.documents,
+        """(N, K) label distributions of the corpus, each by a student that was trained on other documents; kept too."""
+        corpus, taught = datamodule.corpus, ceil(len(targets.documents) * (folds - 1) / folds)
+        documents = corpus.splits().train.documents
+        probs = out_of_fold(
+            documents,
             targets,
             model_options(model),
             partial(self.student_trainer, ceil(taught / datamodule.batch_size)),
@@ -78,8 +81,28 @@ class StudyTrainer(L.Trainer):
             datamodule.batch_size,
             datamodule.cache,
             folds,
-            datamodule.corpus.seed,
+            corpus.seed,
         )
+        about = {"encoder": datamodule.encoder, "targets": hash_of(targets), "folds": folds}
+        ids, served = [document.id for document in documents], [NOTHING] * len(documents)
+        EdgeLabels(corpus.task.labels, ids, probs, served, about).write(corpus.folder / OUT_OF_FOLD)
+        return probs
+
+    def label_corpus(self, model: EdgeClassifier, datamodule: LabeledTextDataModule, checkpoint: Path) -> None:
+        """Keeps what a classifier says about the corpus, with what each document served.
+
+        Args:
+            model: As it was tested.
+            datamodule: The study's documents.
+            checkpoint: Where the classifier was read from.
+        """
+        self.test(model, datamodule.corpus_dataloader(), verbose=False)
+        if self.is_global_zero:
+            corpus = datamodule.corpus
+            ids = [document.id for document in corpus.splits().train.documents]
+            probs = np.array([model.predictions[n] for n in range(len(ids))])
+            about = {"encoder": datamodule.encoder, "checkpoint_sha256": sha256(checkpoint)}
+            EdgeLabels(corpus.task.labels, ids, probs, served_by(corpus), about).write(corpus.folder / IN_SAMPLE)
 
     def train_for(self, epochs: int) -> None:
         """Trains so many epochs, whatever was to decide that."""

@@ -20,6 +20,7 @@ EPSILON: Final = 0.2
 """How much less often than the expert the machine may be as good and still be worth it: 0.2 for experts, 0.15 for
 trained and 0.1 for untrained annotators, as the paper proposes, since these cost less."""
 _FALSE_DISCOVERIES: Final = 0.05
+_ALL: Final = -1  # key of the mean over all annotators
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,16 @@ class AgainstAnnotator:
     Args:
         annotator: Who.
         documents: How many that annotator, another one and the machine labeled.
-        advantage: Share of them on which the machine agrees with the other annotators at least as well.
-        p_value: Of the t test that its advantage falls short of the annotator's by epsilon or more.
+        advantage: Share of them on which the machine agrees with the other annotators at least as well; its interval is
+            a bootstrap over documents.
+        p_value: Of the paired, one-sided t test that its advantage falls short of the annotator's by epsilon or more.
         wins: Whether that is rejected, with the false discovery rate over all annotators at 0.05
             (Benjamini & Yekutieli).
     """
 
     annotator: str
     documents: int
-    advantage: float
+    advantage: Interval
     p_value: float
     wins: bool
 
@@ -48,7 +50,8 @@ class Substitution:
 
     Args:
         winning_rate: Share of annotators whom the machine could replace, omega.
-        advantage: Mean of its advantages, by which machines are compared.
+        advantage: Mean of its advantages, by which machines are compared; resamples draw documents, each with the
+            labels of all annotators.
         passes: Whether omega is at least a half: then the machine may stand in for an annotator.
         epsilon: The cost-benefit allowance.
         annotators: Each annotator with at least 30 documents.
@@ -56,7 +59,7 @@ class Substitution:
     """
 
     winning_rate: float
-    advantage: float
+    advantage: Interval
     passes: bool
     epsilon: float
     annotators: list[AgainstAnnotator]
@@ -64,7 +67,11 @@ class Substitution:
 
 
 def stand_in_test(
-    votes: Mapping[str, Mapping[str, str]], machine: Mapping[str, str], epsilon: float = EPSILON
+    votes: Mapping[str, Mapping[str, str]],
+    machine: Mapping[str, str],
+    epsilon: float = EPSILON,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> Substitution | None:
     """The test of Calderon, Reichart & Dror (2025), The Alternative Annotator Test for LLM-as-a-Judge.
 
@@ -74,8 +81,10 @@ def stand_in_test(
 
     Args:
         votes: Of each document, the label that each annotator gave it.
-        machine: Its label of each document; documents without one are left out.
+        machine: Its label of each document, of which it must not have seen these; documents without one are left out.
         epsilon: See `EPSILON`.
+        resamples: Number of bootstrap samples.
+        seed: Of the resampling.
 
     Returns:
         The outcome; None where fewer than 3 annotators have labels in common, or none has enough.
@@ -84,35 +93,49 @@ def stand_in_test(
     names = sorted({name for each in shared.values() for name in each})
     if len(names) < FEWEST_ANNOTATORS:
         return None
-    found = {name: _advantages(name, shared, machine) for name in names}
-    enough = {name: pair for name, pair in found.items() if len(pair) >= FEWEST_DOCUMENTS}
-    if not enough:
+    pairs = np.stack([_advantages(name, shared, machine) for name in names], axis=1)
+    documents = np.isfinite(pairs[:, :, 0]).sum(axis=0)
+    enough = np.flatnonzero(documents >= FEWEST_DOCUMENTS)
+    if not len(enough):
         return None
-    p_values = [_p_value(pair[:, 1] - pair[:, 0], epsilon) for pair in enough.values()]
+    p_values = [_p_value(each[np.isfinite(each)], epsilon) for each in (pairs[:, enough, 1] - pairs[:, enough, 0]).T]
     wins = false_discovery_control(p_values, method="by") <= _FALSE_DISCOVERIES
+    advantage = _resampled(pairs[:, enough, 0], resamples, seed)
     against = [
-        AgainstAnnotator(name, len(pair), float(pair[:, 0].mean()), p_value, bool(won))
-        for (name, pair), p_value, won in zip(enough.items(), p_values, wins, strict=True)
+        AgainstAnnotator(names[j], int(documents[j]), advantage[n], p_values[n], bool(wins[n]))
+        for n, j in enumerate(enough)
     ]
     rate = float(np.mean(wins))
-    left_out = {name: len(pair) for name, pair in found.items() if name not in enough}
-    return Substitution(rate, float(np.mean([a.advantage for a in against])), rate >= 0.5, epsilon, against, left_out)
+    left_out = {name: int(n) for name, n in zip(names, documents, strict=True) if n < FEWEST_DOCUMENTS}
+    return Substitution(rate, advantage[_ALL], rate >= 0.5, epsilon, against, left_out)
 
 
-def _advantages(
-    name: str, votes: Mapping[str, Mapping[str, str]], machine: Mapping[str, str]
-) -> npt.NDArray[np.float64]:
-    """(D, 2) of each document of an annotator, whether the machine and whether the annotator has the advantage."""
+def _advantages(name: str, votes: Mapping[str, Mapping[str, str]], machine: Mapping[str, str]) -> Floats:
+    """(D, 2) whether the machine and whether an annotator has the advantage; nan where the annotator gave no label."""
     rows = []
     for document, each in votes.items():
-        if name in each:
-            others = [label for who, label in each.items() if who != name]
-            by_machine, by_annotator = others.count(machine[document]), others.count(each[name])
-            rows.append((by_machine >= by_annotator, by_annotator >= by_machine))
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+        others = [label for who, label in each.items() if who != name]
+        by_machine, by_annotator = others.count(machine[document]), others.count(each.get(name, ""))
+        known = name in each
+        rows.append((by_machine >= by_annotator, by_annotator >= by_machine) if known else (np.nan, np.nan))
+    return np.array(rows, dtype=np.float64)
 
 
-def _p_value(difference: npt.NDArray[np.float64], epsilon: float) -> float:
+def _resampled(advantage: Floats, resamples: int, seed: int) -> dict[int, Interval]:
+    """Intervals of the J annotators' means of (D, J) advantages, nan where there is none, and of the mean of these."""
+    rows, count = np.unique(advantage, axis=0, return_counts=True)
+    known, has = np.isfinite(rows).astype(np.float64), np.nan_to_num(rows)
+
+    def statistic(times: Floats) -> dict[int, Floats]:
+        counted = times * count
+        with np.errstate(invalid="ignore"):  # a resample may lack an annotator
+            means = (counted @ has) / (counted @ known)
+        return {_ALL: means.mean(axis=1), **dict(enumerate(means.T))}
+
+    return intervals(Units(count, np.zeros(len(count), dtype=np.int64)), statistic, resamples, seed)
+
+
+def _p_value(difference: Floats, epsilon: float) -> float:
     if np.ptp(difference) == 0:  # no spread, no t
         return 0.0 if difference[0] < epsilon else 1.0
     return float(ttest_1samp(difference, epsilon, alternative="less").pvalue)

@@ -285,6 +285,14 @@ class LabeledCorpus:
         documents = self.splits().train.documents
         return self._labels(documents).aligned([document.id for document in documents])
 
+    def said_by_llm(self) -> dict[str, str]:
+        """Returns the LLM's label of each document of the corpus; empty where it was not asked about all."""
+        try:
+            table = self.own_labels()
+        except InputError:
+            return {}
+        return {i: table.labels[label] for i, label in zip(table.ids, table.label, strict=True) if label >= 0}
+
     def _labels(self, documents: Sequence[Document]) -> LabelTable:
         """Reads the label stores, and notes how often they agree on these documents."""
         labelers = ensemble.Ensemble(self.label_folders, self.task.labels, self.combine)

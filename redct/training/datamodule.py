@@ -18,6 +18,7 @@ from redct.training.classifier import load_tokenizer
 from redct.training.corpus import LabeledCorpus
 from redct.training.embeddings import embed
 from redct.training.encoded import EncodedPart
+from redct.training.parts import Part
 from redct.training.tokens import suitable_length, tokenise
 
 
@@ -130,6 +131,14 @@ class LabeledTextDataModule(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Returns every held-out document once."""
         return self._evaluation_loader("test")
+
+    def corpus_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Returns every document of the corpus once, whatever it serves; their labels and targets mean nothing."""
+        documents, tokenizer = self.corpus.splits().train.documents, load_tokenizer(self.encoder)
+        part = Part.known(documents, np.zeros(len(documents), np.int64), len(self.corpus.task.labels), "")
+        tokens = tokenise(tokenizer, documents, self.length(), self.cache)
+        self.parts["corpus"] = EncodedPart(part, tokens, tokenizer)
+        return self._evaluation_loader("corpus")
 
     def _evaluation_loader(self, name: str) -> DataLoader[dict[str, Tensor]]:
         part = self.parts[name]

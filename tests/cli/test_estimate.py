@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from cli.commands import refused, run
 from cli.conftest import LABELS
 
+from redct.cli.main import main
 from redct.experts import Answer, Ledger
 
 RUN = Path("runs/study")
@@ -96,6 +98,16 @@ def test_labels_of_the_edge_are_out_of_fold(labeled, capfd) -> None:
     assert len(written) == 2
     assert estimated(*options) == first
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == written
+    assert run("report", "--bundle_evidence", *drawn) == 0
+    assert main(["report", "--from", str(RUN / "evidence.zip"), "--to", "again"]) == 0
+    assert {"edge", "estimates.estimates"} < set(json.loads(Path("again/evidence.json").read_text())["follows"])
+    kept = pq.read_table("again/out_of_fold.parquet").to_pandas()
+    assert set(kept.served) == {"nothing"}
+    share = np.stack(kept.probs).argmax(axis=1) == LABELS.index("for")
+    assert share.mean() == pytest.approx(first["for", "all documents"]["others"]["naive"]["value"])
+    # Of other targets, as with fewer answers, they are no evidence any more.
+    assert run("fit", "--data.experts.budget", "30") == run("report", "--data.experts.budget", "30") == 0
+    assert json.loads((RUN / "report.json").read_text())["edge"]["out_of_fold"] is None
     of_llm = estimated(*drawn)
     assert (
         of_llm["for", "all documents"]["others"]["experts only"]

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from cli.conftest import LABELS, write_corpus
 
 from redct.cli.main import main
 from redct.edge.abstention import Abstention
+from redct.experts import Ledger
 from redct.files import sha256
 from redct.hub.store import read_labels
 
@@ -104,6 +106,25 @@ def test_a_whole_study(study, capfd) -> None:
     _check_archive(capfd)
 
 
+FOLLOWS = {
+    "llm", "margins", "experts", "targets", "edge", "estimates.estimates",
+    *(f"metrics.{name}" for name in (
+        "scores", "classes", "differences", "confusion", "probabilities", "ceilings", "substitutions"
+    )),
+}  # fmt: skip
+
+
+def differences(one: object, other: object, place: str = "") -> set[str]:
+    """Where two JSON trees differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        pairs = [(f".{key}", one.get(key), other.get(key)) for key in one.keys() | other.keys()]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [("[]", *pair) for pair in zip(one, other, strict=True)]
+    else:
+        return set() if one == other else {place}
+    return set().union(*(differences(a, b, place + key) for key, a, b in pairs))
+
+
 def _check_archive(capfd) -> None:
     """Made again elsewhere, the report has the same numbers; without texts, or with a number changed, it says so."""
     assert run("report", "--bundle_evidence", "--texts") == 0
@@ -111,25 +132,81 @@ def _check_archive(capfd) -> None:
     shutil.copy(RUN / "evidence.zip", "full.zip")
     assert main(["report", "--from", "full.zip", "--to", "elsewhere/again"]) == 0
     again = Path("elsewhere/again")
-    assert json.loads((again / "report.json").read_text()) == numbers
+    assert differences(json.loads((again / "report.json").read_text()), numbers) == set()
     assert (again / "report.html").read_text() == (RUN / "report.html").read_text()
-    assert (again / "experts.sqlite").read_bytes() == (RUN / "experts.sqlite").read_bytes()
+    with Ledger(again / "experts.sqlite") as copy, Ledger(RUN / "experts.sqlite") as own:
+        assert copy.answers() == own.answers() != []
+        assert copy.rounds() == own.rounds() != []
     assert read_labels(again / "labels-0", LABELS).ids == read_labels(RUN / "labels", LABELS).ids
     assert "evil" in pq.read_table(again / "documents.parquet").to_pandas().text.str.cat()
+    assert set(json.loads((again / "evidence.json").read_text())["follows"]) == FOLLOWS
     assert main(["report", "--from", "full.zip", "--to", "elsewhere/again"]) == 2
     assert "is there already" in capfd.readouterr().err
     assert run("report", "--bundle_evidence") == 0
     assert main(["report", "--from", str(RUN / "evidence.zip"), "--to", "bare"]) == 0
     written = [file.read_bytes() for file in Path("bare").rglob("*") if file.is_file()]
     assert not any(b"evil" in each for each in written)
-    bare = json.loads(Path("bare/report.json").read_text())
-    assert {**bare["metrics"], "mistakes": 0} == {**numbers["metrics"], "mistakes": 0}
+    bare, whole = (json.loads((folder / "report.json").read_text()) for folder in (Path("bare"), RUN))
+    assert differences(bare, whole) == {".metrics.mistakes[].text", ".metrics.mistakes[].context.target"}
+    assert differences(whole, numbers) <= {".created"}
+    _check_readme()
     for change in ("hash", "number"):
         altered(Path("full.zip"), Path(f"{change}.zip"), change)
         assert main(["report", "--from", f"{change}.zip"]) == 2
-        told = {"hash": "report.json was altered", "number": "scores in report.json do not follow from"}
+        told = {"hash": "report.json was altered", "number": "metrics.scores in report.json do not follow from"}
         assert told[change] in capfd.readouterr().err
         assert not Path(change).exists()
+    _check_stale(capfd)
+
+
+def _check_readme() -> None:
+    """The archive says what is in it, the probabilities of all models on all documents among it, and what is not."""
+    readme = Path("bare/README.md").read_text()
+    files = {str(file.relative_to("bare")) for file in Path("bare").rglob("*") if file.is_file()}
+    named = [line.split("`")[1] for line in readme.splitlines() if line.startswith("- `")]
+    absent = {"out_of_fold.parquet"}
+    assert {file for file in files if not any(Path(file).match(name) for name in named)} <= {
+        "README.md", "report.html", *(file for file in files if file.startswith(("labels-", "configs/")))
+    }  # fmt: skip
+    assert absent <= set(named) - files
+    assert "`out_of_fold.parquet`: `redct estimate --labels edge`" in readme
+    assert "texts of the documents: `redct report --bundle_evidence --texts`" in readme
+    corpus = [json.loads(line)["id"] for line in Path("train.jsonl").read_text().splitlines()]
+    said = pq.read_table("bare/edge_labels.parquet").to_pandas()
+    assert said.id.tolist() == corpus
+    trained = pq.read_table("bare/targets.parquet").to_pandas().set_index("id").part
+    assert said.served.tolist() == [trained[each] for each in corpus]
+    assert np.stack(said.probs).sum(axis=1) == pytest.approx(np.ones(90), abs=1e-5)
+    assert said.label.tolist() == [LABELS[row.argmax()] for row in said.probs]
+
+
+def _check_stale(capfd) -> None:
+    """A number of other answers is named as such, and is no reason to refuse the archive."""
+    estimates = json.loads((RUN / "estimates.json").read_text())
+    estimates["estimates"][0]["best"]["value"] += 0.01
+    (RUN / "estimates.json").write_text(json.dumps(estimates))
+    assert run("report", "--bundle_evidence") == 0
+    assert "in the archive, estimates.estimates is of other labels or answers" in capfd.readouterr().out
+    assert main(["report", "--from", str(RUN / "evidence.zip"), "--to", "stale"]) == 0
+    assert "`estimates.estimates` of `report.json` is of other labels" in Path("stale/README.md").read_text()
+
+
+def test_answers_of_a_file_are_in_the_archive_and_its_other_columns_are_not(study) -> None:
+    lines = [f"d{n},{LABELS[n % 3]},ann,secret" for n in range(40)]
+    Path("answers.csv").write_text("\n".join(["id,label,annotator,remark", *lines]))
+    content = yaml.safe_load(study.read_text())
+    content["data"]["experts"]["answers"] = "answers.csv"
+    study.write_text(yaml.safe_dump(content))
+    assert run("predict") == 0
+    assert run("report", "--bundle_evidence") == 0
+    assert main(["report", "--from", str(RUN / "evidence.zip"), "--to", "again"]) == 0
+    written = Path("again/answers.csv").read_text()
+    assert "d39" in written
+    assert "secret" not in written
+    follows = json.loads(Path("again/evidence.json").read_text())["follows"]
+    assert set(follows) == {"llm", "margins", "experts", "edge"}
+    readme = Path("again/README.md").read_text()
+    assert "`edge_labels.parquet`: `redct test --corpus true`" in readme
 
 
 def altered(archive: Path, to: Path, what: str) -> None:

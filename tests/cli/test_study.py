@@ -14,6 +14,7 @@ import yaml
 from cli.commands import refused, run
 
 from redct.cli.main import main
+from redct.evidence.edge_labels import read_edge_labels
 from redct.hub.store import LabelStore, read_labels
 
 LABELS = ["against", "for", "neutral"]
@@ -67,8 +68,13 @@ def test_two_devices_test_as_one(study) -> None:
     in_processes("fit", "--trainer.strategy", "ddp", "--trainer.devices", "2")
     assert run("test") == 0
     one = json.loads((RUN / "metrics.json").read_text())
+    of_corpus = read_edge_labels(RUN / "edge_labels.parquet")
+    (RUN / "edge_labels.parquet").unlink()
     in_processes("test", "--trainer.strategy", "ddp", "--trainer.devices", "2")
     assert json.loads((RUN / "metrics.json").read_text()) == one
+    again = read_edge_labels(RUN / "edge_labels.parquet")
+    assert again.ids == of_corpus.ids == [f"d{n}" for n in range(90)]
+    np.testing.assert_allclose(again.probs, of_corpus.probs, rtol=0, atol=1e-6)
 
 
 def use_local_labeler(study: Path, llm: Path) -> None:

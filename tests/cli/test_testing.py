@@ -1,6 +1,7 @@
 """What `redct test` finds and writes, with a classifier's probabilities made up: no training."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from cli.commands import run
 from cli.conftest import LABELS
 
 from redct.cli import testing
+from redct.documents import Document
 from redct.errors import InputError
+from redct.evidence.edge_labels import EdgeLabels, hash_of
 from redct.experts import Answer, Choice, Experts, Ledger
 from redct.task import load_task
 from redct.training.corpus import LabeledCorpus
@@ -34,11 +37,11 @@ def corpus(study) -> LabeledCorpus:
     return made
 
 
-def examined(corpus: LabeledCorpus, flags: testing.Asked) -> testing.Examined:
+def examined(corpus: LabeledCorpus, flags: testing.Asked, encoder: str | None = None) -> testing.Examined:
     part = corpus.test_part()
     probs = np.eye(3)[part.label] * 0.6 + 0.4 / 3
     probs[:5] = np.roll(probs[:5], 1, axis=1)  # five errors
-    return testing.examine(corpus, part.documents, probs, flags)
+    return testing.examine(corpus, part.documents, probs, flags, encoder)
 
 
 def test_what_is_written(corpus, capfd) -> None:
@@ -55,7 +58,8 @@ def test_what_is_written(corpus, capfd) -> None:
     assert {value: each["documents"] for value, each in metrics["groups"]["source"].items()} == {"blog": 20, "news": 11}
     assert len(metrics["mistakes"]) == 5
     assert metrics["mistakes"][0]["text"].startswith("post ")
-    assert metrics["ceiling"] is metrics["substitution"] is metrics["llm_alpha"] is None
+    assert metrics["ceilings"] == metrics["substitutions"] == {}
+    assert metrics["llm_alpha"] is None
     for words in ("31 held-out documents", "Labels of the edge", "minus other", "AURC", "by source", "sure and wrong"):
         assert words in out
     assert max(map(len, out.splitlines())) <= 160
@@ -88,7 +92,8 @@ def test_without_a_fit_or_llm_labels_there_are_fewer_raters(corpus) -> None:
     assert any("without TF-IDF + logistic" in note for note in corpus.notes)
 
 
-def test_experts_who_labeled_the_same_documents_are_the_ceiling(corpus, capfd, monkeypatch) -> None:
+def answered_by_three(corpus: LabeledCorpus) -> list[Document]:
+    """Three experts of 80 % label sixty documents; the study takes their answers."""
     rng = np.random.default_rng(0)
     documents = corpus.splits().train.documents[:60]
     ids = [document.id for document in documents]
@@ -99,12 +104,60 @@ def test_experts_who_labeled_the_same_documents_are_the_ceiling(corpus, capfd, m
             for document in documents
             for who in ("ann", "ben", "cem")
         )
+    corpus.experts = corpus.asking.experts = Experts(60, answers="ledger")
+    return documents
+
+
+def out_of_fold(corpus: LabeledCorpus, wrong: int = 0) -> EdgeLabels:
+    """What a classifier might have said that gets every label right but the first ones."""
+    documents = corpus.splits().train.documents
+    gold = np.array([LABELS.index(str(document.gold)) for document in documents])
+    probs = np.eye(3)[np.where(np.arange(90) < wrong, (gold + 1) % 3, gold)] * 0.7 + 0.1
+    about = {"encoder": "tiny", "targets": hash_of(corpus.targets_so_far()), "folds": 2}
+    return EdgeLabels(LABELS, [document.id for document in documents], probs, ["nothing"] * 90, about)
+
+
+def test_the_edge_stands_in_for_experts_by_labels_out_of_fold(corpus, capfd) -> None:
+    answered_by_three(corpus)
+    kept, path = out_of_fold(corpus), RUN / "out_of_fold.parquet"
+    kept.write(path)
+    found = examined(corpus, asked(corpus), "tiny")
+    assert list(found.ceilings) == list(found.substitutions) == ["LLM", "edge classifier"]
+    assert found.substitutions["edge classifier"].passes
+    assert found.substitutions["edge classifier"].advantage.value > found.substitutions["LLM"].advantage.value
+    out_of_fold(corpus, wrong=60).write(path)
+    assert not examined(corpus, asked(corpus), "tiny").substitutions["edge classifier"].passes
+    testing.show_experts(found.ceilings, found.substitutions, [])
+    out = capfd.readouterr().out
+    assert "the edge classifier may stand in for an expert (it could replace 100% of 3 experts" in out
+    assert len([line for line in out.splitlines() if " cem " in line]) == 2
+    assert not any("out of fold" in note for note in corpus.notes)
+    # Of another encoder or of other targets, they say nothing about this classifier.
+    assert list(examined(corpus, asked(corpus), "another").ceilings) == ["LLM"]
+    assert "the edge classifier beside experts needs its labels out of fold" in corpus.notes[-1]
+    replace(kept, about={**kept.about, "targets": "0" * 64}).write(path)
+    assert list(examined(corpus, asked(corpus), "tiny").ceilings) == ["LLM"]
+
+
+def test_held_out_documents_with_several_answers_need_no_folds(corpus) -> None:
+    held_out = corpus.test_part().documents
+    ids = [document.id for document in held_out]
+    with Ledger(corpus.asking.ledger) as ledger:
+        ledger.add_round("experts", "random", 1, {"round": 1}, ids, Choice(np.arange(31), np.full(31, 1.0)))
+        ledger.record_all(Answer(d.id, who, label=d.gold) for d in held_out for who in ("ann", "ben", "cem"))
     found = examined(corpus, asked(corpus))
-    assert found.ceiling is not None
-    assert found.ceiling.documents == 60
-    assert found.ceiling.machine.value > 0.6
-    assert found.substitution is not None
-    assert [each.annotator for each in found.substitution.annotators] == ["ann", "ben", "cem"]
+    assert found.ceilings["edge classifier"].documents == 31
+    assert found.ceilings["edge classifier"].machine.value == pytest.approx(26 / 31)  # as of everything held out
+    assert found.substitutions["LLM"].annotators[0].documents == 31
+
+
+def test_experts_who_labeled_the_same_documents_are_the_ceiling(corpus, capfd, monkeypatch) -> None:
+    documents = answered_by_three(corpus)
+    found = examined(corpus, asked(corpus))
+    assert list(found.ceilings) == list(found.substitutions) == ["LLM"]
+    assert found.ceilings["LLM"].documents == 60
+    assert found.ceilings["LLM"].machine.value > 0.6
+    assert [each.annotator for each in found.substitutions["LLM"].annotators] == ["ann", "ben", "cem"]
     Path("best.ckpt").write_text("weights")
     testing.report(found, Path("best.ckpt"), RUN / "metrics.json")
     out = capfd.readouterr().out

@@ -48,7 +48,7 @@ def test_equals_the_paper_written_out(machine: float, epsilon: float) -> None:
     assert found is not None
     rate, advantage, p_values = by_the_paper(votes, said, epsilon)
     assert found.winning_rate == rate
-    assert found.advantage == pytest.approx(advantage)
+    assert found.advantage.value == pytest.approx(advantage)
     assert [each.p_value for each in found.annotators] == pytest.approx(p_values)
     assert found.passes == (rate >= 0.5)
 
@@ -102,3 +102,36 @@ def test_the_ceiling_is_the_agreement_of_pairs() -> None:
     error = difference.std() / np.sqrt(149)
     assert found.difference.high - found.difference.low == pytest.approx(2 * 1.96 * error, rel=0.1)
     assert human_ceiling({"d0": {"a": "x"}}, machine) is None
+
+
+def test_intervals_of_the_advantage_are_those_of_means_over_documents() -> None:
+    votes, machine = annotated({"a": 0.8, "b": 0.7, "c": 0.9}, 0.8, 400)
+    del votes["d0"]["a"]
+    found = stand_in_test(votes, machine, resamples=4000)
+    assert found is not None
+    scores = []
+    for i, each in votes.items():
+        agreeing = {k: [machine[i] == each[k], [each[k] == each[other] for other in each if other != k]] for k in each}
+        row = {j: np.mean([agreeing[k][0] for k in each if k != j]) >= np.mean(agreeing[j][1]) for j in each}
+        scores.append([float(row[j]) if j in row else np.nan for j in "abc"])
+    table = np.array(scores)
+    for each, column in zip(found.annotators, table.T, strict=True):
+        known = column[np.isfinite(column)]
+        assert each.advantage.value == pytest.approx(known.mean())
+        width = 2 * 1.96 * known.std() / np.sqrt(len(known))
+        assert each.advantage.high - each.advantage.low == pytest.approx(width, rel=0.12)
+    mean = table[1:].mean(axis=1)
+    width = 2 * 1.96 * mean.std() / np.sqrt(len(mean))
+    assert found.advantage.high - found.advantage.low == pytest.approx(width, rel=0.12)
+
+
+def test_intervals_hold_the_advantage_of_endless_documents() -> None:
+    experts = {"a": 0.8, "b": 0.7, "c": 0.75}
+    truth = stand_in_test(*annotated(experts, 0.7, 40_000, seed=1), resamples=1)
+    assert truth is not None
+    held = []
+    for seed in range(200):
+        found = stand_in_test(*annotated(experts, 0.7, 100, seed=seed + 2), resamples=500)
+        assert found is not None
+        held.append(found.advantage.low <= truth.advantage.value <= found.advantage.high)
+    assert 0.90 <= np.mean(held) <= 0.99

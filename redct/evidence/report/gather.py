@@ -16,7 +16,8 @@ from redct.documents import Corpus
 from redct.errors import InputError
 from redct.evidence.plain import plain
 from redct.evidence.report.answered import experts, learning
-from redct.evidence.report.labeled import labeled, margins, stores
+from redct.evidence.report.labeled import edge, labeled, margins, stores, targets
+from redct.evidence.stand_ins import EDGE
 from redct.files import sha256
 from redct.hub.store import LabelTable
 from redct.training.answers import Answers
@@ -91,7 +92,10 @@ def gather(corpus: LabeledCorpus, study: str, configs: Sequence[Path]) -> dict[s
         "margins": None if table is None else margins(table, answers),
         "experts": experts(corpus, answers),
         "learning": _learning(corpus, table, answers, missing),
-        "targets": _targets(corpus, missing),
+        "targets": missing.unless(
+            "study", "what the edge classifier was trained towards", "fit", lambda: targets(corpus)
+        ),
+        "edge": _edge(corpus, digest, missing),
         "training": _training(folder, digest),
         "metrics": _metrics(folder, digest, missing),
         "bundle": _bundle(folder, digest, missing),
@@ -139,14 +143,11 @@ def _learning(
     return found
 
 
-def _targets(corpus: LabeledCorpus, missing: Missing) -> dict[str, Any] | None:
-    parts = missing.unless("study", "what the edge classifier was trained towards", "fit", corpus.written_parts)
-    if parts is None:
-        return None
-    counts = {
-        name: {source: part.source.count(source) for source in sorted(set(part.source))} for name, part in parts.items()
-    }
-    return {"parts": counts, "unrepresentative": corpus.provenance.unrepresentative, "kind": corpus.targets}
+def _edge(corpus: LabeledCorpus, digest: str | None, missing: Missing) -> dict[str, Any]:
+    found = edge(corpus, digest)
+    if digest is not None and found["in_sample"] is None:
+        missing.note("labels", "what the edge classifier says about every document of the corpus", "test --corpus true")
+    return found
 
 
 def _training(folder: Path, digest: str | None) -> dict[str, Any] | None:
@@ -172,9 +173,12 @@ def _metrics(folder: Path, digest: str | None, missing: Missing) -> dict[str, An
     metrics = _read(folder / "metrics.json")
     if metrics is None:
         missing.note("quality", "scores on held-out documents", "test")
-    elif "differences" not in metrics or metrics.get("checkpoint_sha256") != digest:
+    elif "substitutions" not in metrics or metrics.get("checkpoint_sha256") != digest:
         missing.note("quality", "scores of this classifier", "test", "metrics.json is of another checkpoint or version")
         return None
+    elif metrics["ceilings"] and EDGE not in metrics["ceilings"]:
+        why = "which takes its labels out of fold, and redct test after that"
+        missing.note("labels", "how the edge classifier compares with experts", "estimate --labels edge", why)
     return metrics
 
 

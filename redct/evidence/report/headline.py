@@ -59,5 +59,5 @@ def _floor(by_other: dict[str, Any]) -> Iterator[str]:
 
 
 def _ceiling(metrics: Values) -> Iterator[str]:
-    if ceiling := metrics.get("ceiling"):
+    for ceiling in list(metrics["ceilings"].values())[:1]:  # experts agree alike, whoever is beside them
         yield f"Two experts agree on {percent(ceiling['experts'])} of documents: more cannot be asked of a classifier."

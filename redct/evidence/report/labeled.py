@@ -1,14 +1,18 @@
-"""What the LLM said, counted."""
+"""What the LLM and the edge classifier said about the corpus, and what the latter was trained towards, counted."""
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from redct.errors import InputError
+from redct.evidence.edge_labels import IN_SAMPLE, counted, out_of_fold_labels, read_edge_labels
 from redct.hub.store import LabelStore, LabelTable
 from redct.training.answers import Answers
+from redct.training.corpus import LabeledCorpus
 
 _BINS: Final = 20
 
@@ -69,3 +73,32 @@ def margins(table: LabelTable, answers: Answers | None) -> dict[str, Any] | None
         "median": float(np.median(known)),
         "median_chosen": float(np.nanmedian(values[chosen])) if len(chosen) else None,
     }
+
+
+def targets(corpus: LabeledCorpus) -> dict[str, Any]:
+    """Returns whose labels the last `fit` trained and validated on, how often.
+
+    Raises:
+        InputError: When there was none, or it was of other documents or labels.
+    """
+    counts = {
+        name: {source: part.source.count(source) for source in sorted(set(part.source))}
+        for name, part in corpus.written_parts().items()
+    }
+    return {"parts": counts, "unrepresentative": corpus.provenance.unrepresentative, "kind": corpus.targets}
+
+
+def edge(corpus: LabeledCorpus, checkpoint: str | None) -> dict[str, Any]:
+    """Returns how often the edge classifier gave each label to the corpus, in sample and out of fold.
+
+    Args:
+        corpus: The study.
+        checkpoint: The SHA-256 of its checkpoint; what is of another one, or of other targets, is left out.
+    """
+    own, others = read_edge_labels(corpus.folder / IN_SAMPLE), None
+    if own is not None and own.about["checkpoint_sha256"] != checkpoint:
+        own = None
+    with suppress(InputError):  # without labels or answers, nothing is out of fold
+        others = out_of_fold_labels(corpus)
+    found = {"in_sample": own, "out_of_fold": others}
+    return {name: None if each is None else counted(each) for name, each in found.items()}

@@ -6,6 +6,7 @@ from typing import Any, Final
 from redct.evidence.report.charts import Mark, Series, bars, columns, dots, lines
 from redct.evidence.report.drawing import Alt, Axis, around
 from redct.evidence.report.parts import Figure, Section, Table, percent, ranged, share, tick, tick_percent
+from redct.evidence.report.replacing import replacing
 from redct.experts.agreement import RELIABLE, TENTATIVE
 
 _SHOWN: Final = 6  # labels
@@ -14,7 +15,8 @@ _SHOWN: Final = 6  # labels
 def labels(content: dict[str, Any]) -> Section:
     """Returns the section about the labels."""
     figures = [*_distributions(content), *_margins(content), *_agreement(content), *_learning(content)]
-    return Section("labels", "The labels", figures=figures, tables=[*_pairs(content)])
+    tables = [*_pairs(content), *(replacing(content["metrics"]) if content["metrics"] is not None else [])]
+    return Section("labels", "The labels", figures=figures, tables=tables)
 
 
 def shares_of(content: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redct.evidence.report.parts import Values, percent, share
+from redct.evidence.report.replacing import verdicts
 
 
 def methods(content: dict[str, Any]) -> str:
@@ -99,6 +100,8 @@ def _scores(content: dict[str, Any]) -> Iterator[str]:
             gap = percent(each["metrics"]["macro_f1"], " points")
             test = f"; McNemar's exact test, p = {each['p_value']:.3g}" if each["p_value"] is not None else ""
             yield f"The classifier minus the LLM, paired by document, was {gap}{test}."
+    if metrics["substitutions"]:
+        yield f"By the alternative annotator test (Calderon et al. 2025), {verdicts(metrics['substitutions'])}."
 
 
 def _edge(content: dict[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ def metrics(llm: tuple[float, float, float] | None, majority: float = 0.2, ceili
         "documents": 1234,
         "scores": {"edge classifier": {"macro_f1": interval(0.8, 0.77, 0.83)}},
         "differences": [{"other": name, "metrics": {"macro_f1": gap}} for name, gap in gaps.items()],
-        "ceiling": ceiling,
+        "ceilings": {} if ceiling is None else {"LLM": ceiling},
     }
 
 
