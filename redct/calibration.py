@@ -1,5 +1,6 @@
 """Making an LLM's label distributions honest: dividing out its label prior, and temperature scaling."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +12,32 @@ from redct.confidence import IMPORT_FLOOR, log_floored, log_normalise, normalise
 from redct.folds import cross_predict
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 SMALLEST_TEMPERATURE: Final = 0.01
 LARGEST_TEMPERATURE: Final = 100.0
+_MOST_BINS: Final = 10
+_FEWEST_IN_BIN: Final = 25  # with fewer, an interval says little
+_NORMAL: Final = 1.959964  # quantile of 97.5 %
+
+
+@dataclass(frozen=True)
+class ConfidenceBin:
+    """Documents of similar confidence, the largest probability.
+
+    Args:
+        documents: How many.
+        confidence: Their weighted mean confidence.
+        accuracy: The weighted share of them whose likeliest label is right.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+    """
+
+    documents: int
+    confidence: float
+    accuracy: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -23,10 +47,12 @@ class Reliability:
     Args:
         ece: Expected calibration error, 0 to 1.
         log_loss: Mean of -log p(answer), in nats.
+        bins: Of a reliability diagram, from low to high confidence.
     """
 
     ece: float
     log_loss: float
+    bins: list[ConfidenceBin]
 
 
 @dataclass(frozen=True)
@@ -146,8 +172,60 @@ def reliability(logprobs: npt.ArrayLike, label: npt.ArrayLike, weight: npt.Array
     """Expected calibration error and log loss, weighted; arguments as of `fit_temperature`."""
     logs, right, shares = _finite(logprobs), np.asarray(label, dtype=np.int64), np.asarray(weight, dtype=np.float64)
     of_label = logs[np.arange(len(logs)), right]
-    ece = expected_calibration_error(np.exp(logs), right, shares)
-    return Reliability(ece, float(-(shares @ of_label) / shares.sum()))
+    probs = np.exp(logs)
+    ece = expected_calibration_error(probs, right, shares)
+    return Reliability(ece, float(-(shares @ of_label) / shares.sum()), confidence_bins(probs, right, shares))
+
+
+def confidence_bins(probs: npt.ArrayLike, label: npt.ArrayLike, weight: npt.ArrayLike) -> list[ConfidenceBin]:
+    """Returns confidence and accuracy in up to 10 bins of about the same weight, each of some 25 documents or more.
+
+    Intervals are those of Wilson (1927), for as many documents as the weights are worth in their bin, (sum w)^2 / sum
+    w^2 (Kish 1965, Survey Sampling, section 8.2).
+
+    Args:
+        probs: (N, K) distributions, N >= 1.
+        label: (N,) the right label of each document, 0 to K-1.
+        weight: (N,) above 0.
+    """
+    values, shares = np.asarray(probs, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+    confidence, hit = values.max(axis=1), values.argmax(axis=1) == np.asarray(label)
+    bins = int(np.clip(len(values) // _FEWEST_IN_BIN, 1, _MOST_BINS))
+    number = equal_mass_bins(confidence, shares, bins)
+    found = []
+    for each in range(number.max() + 1):
+        at = number == each
+        accuracy = float(np.average(hit[at], weights=shares[at]))
+        low, high = _wilson(accuracy, float(shares[at].sum() ** 2 / (shares[at] ** 2).sum()))
+        found.append(
+            ConfidenceBin(int(at.sum()), float(np.average(confidence[at], weights=shares[at])), accuracy, low, high)
+        )
+    return found
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    """Ends of the 95 % interval of a share of n documents."""
+    z, shrunk = _NORMAL, 1 + _NORMAL**2 / n
+    middle = (share + z**2 / (2 * n)) / shrunk
+    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / shrunk
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def equal_mass_bins(confidence: npt.ArrayLike, weight: npt.ArrayLike, bins: int) -> Ints:
+    """Divides documents by their confidence into bins of about the same weight.
+
+    Args:
+        confidence: (N,) finite.
+        weight: (N,) above 0.
+        bins: How many; fewer come out where many documents have the same confidence, which share a bin.
+
+    Returns:
+        (N,) 0, 1, ... from low to high confidence, none of them empty.
+    """
+    values = np.asarray(confidence, dtype=np.float64)
+    shares = np.arange(1, bins) / bins
+    edges = np.quantile(values, shares, weights=np.asarray(weight, dtype=np.float64), method="inverted_cdf")
+    return np.unique(np.searchsorted(edges, values), return_inverse=True)[1].reshape(-1)
 
 
 def cross_fit(

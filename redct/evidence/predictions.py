@@ -10,12 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from redct.calibration import scale
+from redct.confidence import log_floored
 from redct.errors import InputError
 from redct.evidence.assessment import Rater, distributions
 from redct.evidence.comparison import compare
 from redct.evidence.evaluation import confusion
 from redct.evidence.plain import plain
-from redct.evidence.probabilities import judge
+from redct.evidence.probabilities import Probabilities, judge
 from redct.evidence.resampling import Design
 from redct.files import whole
 
@@ -68,6 +70,12 @@ class Predictions:
         about = {"labels": self.labels, "seed": self.seed}
         with whole(path) as temporary:
             pq.write_table(pa.concat_tables(tables).replace_schema_metadata({_ABOUT: json.dumps(about)}), temporary)
+
+    def rescaled(self, rater: str, temperature: float) -> Probabilities:
+        """Returns how far a rater's probabilities could be believed if they were scaled by a temperature."""
+        probs = self.raters[rater].probs
+        assert probs is not None
+        return judge(self.gold, np.exp(scale(log_floored(probs), temperature)), self.design, seed=self.seed)
 
     def scores(self) -> dict[str, Any]:
         """Returns what of `metrics.json` rests on labels and probabilities alone, as JSON values."""

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from redct.calibration import equal_mass_bins
 from redct.errors import InputError
 from redct.evidence.ranking import Ranking, aurc, auroc, average_precision, reached, risk
 from redct.evidence.resampling import Design, Interval, intervals, mirrored, units_of
@@ -113,23 +114,6 @@ def judge(
         judged.bins(found),
         judged.selections(found),
     )
-
-
-def equal_mass_bins(confidence: npt.ArrayLike, weight: npt.ArrayLike, bins: int) -> Ints:
-    """Divides documents by their confidence into bins of about the same weight.
-
-    Args:
-        confidence: (N,) finite.
-        weight: (N,) above 0.
-        bins: How many; fewer come out where many documents have the same confidence, which share a bin.
-
-    Returns:
-        (N,) 0, 1, ... from low to high confidence, none of them empty.
-    """
-    values = np.asarray(confidence, dtype=np.float64)
-    shares = np.arange(1, bins) / bins
-    edges = np.quantile(values, shares, weights=np.asarray(weight, dtype=np.float64), method="inverted_cdf")
-    return np.unique(np.searchsorted(edges, values), return_inverse=True)[1].reshape(-1)
 
 
 class _Judged:

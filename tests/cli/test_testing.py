@@ -10,6 +10,7 @@ from cli.commands import run
 from cli.conftest import LABELS
 
 from redct.cli import testing
+from redct.cli.main import main
 from redct.documents import Document
 from redct.errors import InputError
 from redct.evidence.edge_labels import EdgeLabels, hash_of
@@ -96,9 +97,9 @@ def answered_by_three(corpus: LabeledCorpus) -> list[Document]:
     """Three experts of 80 % label sixty documents; the study takes their answers."""
     rng = np.random.default_rng(0)
     documents = corpus.splits().train.documents[:60]
-    ids = [document.id for document in documents]
+    ids = [document.id for document in corpus.splits().train.documents]
     with Ledger(corpus.asking.ledger) as ledger:
-        ledger.add_round("experts", "random", 1, {"round": 1}, ids, Choice(np.arange(60), np.full(60, 1.0)))
+        ledger.add_round("experts", "random", 1, {"round": 1}, ids, Choice(np.arange(60), np.full(90, 60 / 90)))
         ledger.record_all(
             Answer(document.id, who, label=document.gold if rng.random() < 0.8 else LABELS[rng.integers(3)])
             for document in documents
@@ -137,6 +138,31 @@ def test_the_edge_stands_in_for_experts_by_labels_out_of_fold(corpus, capfd) -> 
     assert "the edge classifier beside experts needs its labels out of fold" in corpus.notes[-1]
     replace(kept, about={**kept.about, "targets": "0" * 64}).write(path)
     assert list(examined(corpus, asked(corpus), "tiny").ceilings) == ["LLM"]
+
+
+def test_what_people_answered_follows_from_the_archive(corpus, capfd) -> None:
+    answered_by_three(corpus)
+    out_of_fold(corpus).write(RUN / "out_of_fold.parquet")
+    best = RUN / "checkpoints" / "best.ckpt"
+    best.parent.mkdir()
+    best.write_text("weights")
+    testing.report(examined(corpus, asked(corpus)), best, RUN / "metrics.json")
+    people = ("--data.experts", "{budget: 60, strategy: random, answers: ledger}")
+    assert run("agreement", *people) == run("estimate", *people) == run("report", "--bundle_evidence", *people) == 0
+    assert "make it anew" not in capfd.readouterr().out
+    assert main(["report", "--from", str(RUN / "evidence.zip"), "--to", "again"]) == 0
+    follows = json.loads(Path("again/evidence.json").read_text())["follows"]
+    assert {"agreement", "experts", "estimates.estimates", "edge", "metrics.substitutions"} < set(follows)
+    page = Path("again/report.html").read_text()
+    assert "edge classifier for cem" in page
+    assert "and the edge classifier may stand in for one (epsilon 0.2" in page
+    # An answer that comes later is no part of what was found before.
+    with Ledger(corpus.asking.ledger) as ledger:
+        ledger.record(Answer("d0", "ann", label="neutral"))
+    capfd.readouterr()
+    assert run("report", "--bundle_evidence", *people) == 0
+    out = capfd.readouterr().out
+    assert all(f"in the archive, {name} is of other" in out for name in ("agreement", "metrics.substitutions"))
 
 
 def test_held_out_documents_with_several_answers_need_no_folds(corpus) -> None:

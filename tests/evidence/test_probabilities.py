@@ -5,8 +5,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 from torchmetrics.functional.classification import multiclass_auroc, multiclass_average_precision
 
+from redct.calibration import equal_mass_bins
 from redct.errors import InputError
-from redct.evidence.probabilities import BINS, COVERAGES, PROBABILITY_METRICS, equal_mass_bins, judge
+from redct.evidence.probabilities import BINS, COVERAGES, PROBABILITY_METRICS, judge
 from redct.evidence.ranking import Ranking, aurc, auroc, average_precision, risk
 from redct.evidence.resampling import Design
 

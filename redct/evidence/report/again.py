@@ -18,7 +18,7 @@ from redct.evidence.estimates.inquiry import EstimateOptions, Inquiry
 from redct.evidence.plain import plain
 from redct.evidence.predictions import FILE, Predictions, read_predictions
 from redct.evidence.report.answered import experts
-from redct.evidence.report.labeled import edge, labeled, margins, targets
+from redct.evidence.report.labeled import edge, labeled, margins, rescaled, targets
 from redct.evidence.stand_ins import stand_ins
 from redct.experts import Experts, Ledger
 from redct.experts.agreement import report
@@ -80,6 +80,8 @@ def _figures(corpus: "_Archived", content: Mapping[str, Any]) -> Iterator[tuple[
             tested = read_predictions(corpus.folder / FILE)
             scores = {**tested.scores(), **_beside_experts(corpus, tested, content["metrics"])}
             yield from ((f"metrics.{name}", partial(scores.get, name)) for name in scores)
+    if content["rescaled"] is not None:
+        yield "rescaled", lambda: rescaled(corpus.folder, content["bundle"])
     if content["estimates"] is not None:
         yield "estimates.estimates", lambda: _estimates(corpus, content["estimates"]["asked"])
 

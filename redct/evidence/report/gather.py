@@ -16,7 +16,7 @@ from redct.documents import Corpus
 from redct.errors import InputError
 from redct.evidence.plain import plain
 from redct.evidence.report.answered import experts, learning
-from redct.evidence.report.labeled import edge, labeled, margins, stores, targets
+from redct.evidence.report.labeled import edge, labeled, margins, rescaled, stores, targets
 from redct.evidence.stand_ins import EDGE
 from redct.files import sha256
 from redct.hub.store import LabelTable
@@ -71,6 +71,7 @@ def gather(corpus: LabeledCorpus, study: str, configs: Sequence[Path]) -> dict[s
     digest = sha256(checkpoint) if checkpoint.exists() else None
     if digest is None:
         missing.note("study", "the edge classifier", "fit")
+    metrics, bundle = _metrics(folder, digest, missing), _bundle(folder, digest, missing)
     content = {
         "redct": __version__,
         "study": folder.name,
@@ -97,8 +98,9 @@ def gather(corpus: LabeledCorpus, study: str, configs: Sequence[Path]) -> dict[s
         ),
         "edge": _edge(corpus, digest, missing),
         "training": _training(folder, digest),
-        "metrics": _metrics(folder, digest, missing),
-        "bundle": _bundle(folder, digest, missing),
+        "metrics": metrics,
+        "bundle": bundle,
+        "rescaled": None if metrics is None else rescaled(folder, bundle),
         **_files_of_commands(folder, missing),
         "configs": {path.name: path.read_text(encoding="utf-8") for path in configs if path.is_file()},
         "versions": _versions(),

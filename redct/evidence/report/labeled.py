@@ -1,7 +1,9 @@
 """What the LLM and the edge classifier said about the corpus, and what the latter was trained towards, counted."""
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 
 from redct.errors import InputError
 from redct.evidence.edge_labels import IN_SAMPLE, counted, out_of_fold_labels, read_edge_labels
+from redct.evidence.predictions import FILE, read_predictions
 from redct.hub.store import LabelStore, LabelTable
 from redct.training.answers import Answers
 from redct.training.corpus import LabeledCorpus
@@ -102,3 +105,19 @@ def edge(corpus: LabeledCorpus, checkpoint: str | None) -> dict[str, Any]:
         others = out_of_fold_labels(corpus)
     found = {"in_sample": own, "out_of_fold": others}
     return {name: None if each is None else counted(each) for name, each in found.items()}
+
+
+def rescaled(folder: Path, bundle: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns how far the edge classifier's probabilities can be believed as its bundle scales them.
+
+    Args:
+        folder: The study's, with its predictions of held-out documents.
+        bundle: With its temperature.
+
+    Returns:
+        As in `metrics.json`; None without a bundle, or where it leaves them as they are.
+    """
+    if bundle is None or bundle["temperature"] == 1 or not (folder / FILE).is_file():
+        return None
+    tested = read_predictions(folder / FILE)
+    return asdict(tested.rescaled(next(iter(tested.raters)), bundle["temperature"]))

@@ -6,6 +6,7 @@ from typing import Any
 from redct.evidence.report.charts import Mark, Series, dots, lines, matrix
 from redct.evidence.report.drawing import Alt, Axis, around
 from redct.evidence.report.parts import Figure, Section, Table, Values, known, p_value, percent, share, tick_percent
+from redct.evidence.report.reliability import reliability, taken
 
 
 def quality(content: dict[str, Any]) -> Section:
@@ -13,7 +14,7 @@ def quality(content: dict[str, Any]) -> Section:
     metrics = content["metrics"]
     if metrics is None:
         return Section("quality", "How good it is", tables=[*_corrections(content)])
-    figures = [_scores(metrics), *_differences(metrics), *_confusions(metrics), *_reliability(metrics)]
+    figures = [_scores(metrics), *_differences(metrics), *_confusions(metrics), *reliability(content)]
     figures += _risk(metrics, content["bundle"])
     tables = [_comparison(metrics), _classes(metrics), *_probabilities(metrics), *_corrections(content)]
     return Section("quality", "How good it is", figures=figures, tables=tables)
@@ -101,37 +102,6 @@ def _confusions(metrics: Values) -> Iterator[Figure]:
         )
 
 
-def _reliability(metrics: Values) -> Iterator[Figure]:
-    edge = next(iter(metrics["scores"]))
-    for n, rater in enumerate(name for name in ("LLM", edge) if name in metrics["probabilities"]):
-        judged = metrics["probabilities"][rater]
-        bins = [each for each in judged["reliability"] if known(each["accuracy"])]
-        if not bins:
-            continue
-        points = [(each["confidence"], each["accuracy"]) for each in bins]
-        low, high = ([a[end] if a[end] is not None else a["value"] for _, a in points] for end in ("low", "high"))
-        series = Series(rater, [c for c, _ in points], [a["value"] for _, a in points], low, high)
-        desc = "; ".join(f"confidence {100 * c:.1f} %, right {percent(a)}" for c, a in points)
-        when = "before correction" if rater == "LLM" else "after training on corrected labels"
-        least = min([0.5, *series.x, *low, 1 / len(metrics["labels"])])
-        both = (Axis("confidence", least, 1, tick_percent), Axis("share that is right", least, 1, tick_percent))
-        svg = lines(
-            Alt(f"reliability-{n}", f"Reliability of the {rater}, {when}", desc),
-            [series],
-            *both,
-            diagonal=True,
-            joined=False,
-        )
-        gap = sum(each["documents"] * (each["confidence"] - each["accuracy"]["value"]) for each in bins)
-        way = "too sure of itself" if gap > 0 else "too little sure of itself"
-        ece = judged["metrics"]["ece"]
-        told = f"on the whole {way}" if ece["low"] is None or ece["low"] > 0.01 else "calibrated as far as these tell"
-        yield Figure(
-            svg,
-            f"{rater}, {when}: {told} (below the dashed line: too sure). Expected calibration error {percent(ece)}.",
-        )
-
-
 def _risk(metrics: Values, bundle: Values | None) -> list[Figure]:
     edge = next(iter(metrics["scores"]))
     raters = [name for name in (edge, "LLM") if name in metrics["probabilities"]]
@@ -214,15 +184,12 @@ def _probabilities(metrics: Values) -> Iterator[Table]:
 
 
 def _corrections(content: dict[str, Any]) -> Iterator[Table]:
-    done = content["calibration"]
-    if not done:
-        return
-    steps = done.get("reliability") or {}
+    done = content["calibration"] or {}
+    steps = done.get("reliability")
     if not steps:
         return
-    taken = next((name for name in ("regression", "temperature") if done.get(name)), None)
     rows = [
-        [name + (" (taken)" if name == taken else ""), f"{each['ece']:.3f}", f"{each['log_loss']:.3f}"]
+        [name + (" (taken)" if name == taken(done) else ""), f"{each['ece']:.3f}", f"{each['log_loss']:.3f}"]
         for name, each in steps.items()
         if isinstance(each, dict)
     ]
