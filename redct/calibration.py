@@ -27,6 +27,7 @@ class ConfidenceBin:
 
     Args:
         documents: How many.
+        share: Of the weight of all documents.
         confidence: Their weighted mean confidence.
         accuracy: The weighted share of them whose likeliest label is right.
         low: Lower end of its 95 % interval.
@@ -34,6 +35,7 @@ class ConfidenceBin:
     """
 
     documents: int
+    share: float
     confidence: float
     accuracy: float
     low: float
@@ -195,11 +197,10 @@ def confidence_bins(probs: npt.ArrayLike, label: npt.ArrayLike, weight: npt.Arra
     found = []
     for each in range(number.max() + 1):
         at = number == each
-        accuracy = float(np.average(hit[at], weights=shares[at]))
-        low, high = _wilson(accuracy, float(shares[at].sum() ** 2 / (shares[at] ** 2).sum()))
-        found.append(
-            ConfidenceBin(int(at.sum()), float(np.average(confidence[at], weights=shares[at])), accuracy, low, high)
-        )
+        own = shares[at]
+        sure, right = (float(np.average(one[at], weights=own)) for one in (confidence, hit))
+        low, high = _wilson(right, float(own.sum() ** 2 / (own**2).sum()))
+        found.append(ConfidenceBin(int(at.sum()), float(own.sum() / shares.sum()), sure, right, low, high))
     return found
 
 

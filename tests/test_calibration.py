@@ -8,11 +8,13 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from statsmodels.stats.proportion import proportion_confint
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from redct.calibration import (
     LARGEST_TEMPERATURE,
     SMALLEST_TEMPERATURE,
+    confidence_bins,
     cross_fit,
     divide_prior,
     expected_calibration_error,
@@ -155,3 +157,47 @@ def test_cross_fit_judges_on_what_it_did_not_see() -> None:
     temperatures = [fit_temperature(logprobs[~p], label[~p], np.ones(1600)) for p in parts]
     losses = [log_loss(label[p], softmax(logprobs[p] / t, axis=1)) for p, t in zip(parts, temperatures, strict=True)]
     assert fitted.held_out.log_loss == pytest.approx(np.mean(losses))
+
+
+def test_bins_of_a_reliability_diagram() -> None:
+    logprobs, label = drawn(330, seed=4)
+    probs = softmax(logprobs, axis=1)
+    order = np.argsort(probs.max(axis=1))
+    bins = confidence_bins(probs, label, np.full(330, 7.0))
+    assert [each.documents for each in bins] == [33] * 10
+    for each, at in zip(bins, np.split(order, 10), strict=True):
+        right = (probs[at].argmax(axis=1) == label[at]).sum()
+        assert each.confidence == pytest.approx(probs[at].max(axis=1).mean())
+        assert each.accuracy == pytest.approx(right / 33)
+        assert (each.low, each.high) == pytest.approx(proportion_confint(right, 33, method="wilson"))
+    assert [each.documents for each in confidence_bins(probs[:49], label[:49], np.ones(49))] == [49]
+    assert len(confidence_bins(probs[:50], label[:50], np.ones(50))) == 2
+
+
+def test_weights_of_bins_are_respected() -> None:
+    weight = np.random.default_rng(5).choice([1.0, 3.0], 400)
+    logprobs, label = drawn(400, seed=5)
+    probs = softmax(logprobs, axis=1)
+    bins = confidence_bins(probs, label, weight)
+    end = np.cumsum([each.documents for each in bins])
+    order = np.argsort(probs.max(axis=1))
+    for each, at in zip(bins, np.split(order, end[:-1]), strict=True):
+        assert each.share == pytest.approx(weight[at].sum() / weight.sum())
+        assert weight[at].sum() == pytest.approx(weight.sum() / 10, abs=6)
+        right = np.average(probs[at].argmax(axis=1) == label[at], weights=weight[at])
+        worth = weight[at].sum() ** 2 / (weight[at] ** 2).sum()
+        assert each.confidence == pytest.approx(np.average(probs[at].max(axis=1), weights=weight[at]))
+        assert each.accuracy == pytest.approx(right)
+        assert (each.low, each.high) == pytest.approx(proportion_confint(right * worth, worth, method="wilson"))
+
+
+@pytest.mark.parametrize("accuracy", [0.6, 0.9])
+def test_intervals_of_bins_hold_with_unequal_weights(accuracy) -> None:
+    rng = np.random.default_rng(6)
+    held = []
+    for _ in range(400):
+        weight = 1 / rng.choice([0.05, 0.1, 0.5], 45)
+        label = (rng.random(45) > accuracy).astype(int)  # the first label is the likeliest
+        (found,) = confidence_bins(np.tile([0.8, 0.2], (45, 1)), label, weight)
+        held.append(found.low <= accuracy <= found.high)
+    assert 0.92 <= np.mean(held) <= 0.99

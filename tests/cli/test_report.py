@@ -71,7 +71,7 @@ def write_bundle() -> None:
     abstention = Abstention([0.5] * 3, 0.1, 0.05, False, 60, 30, 1, 0.5, [0.04], [7])
     digest = sha256(RUN / "checkpoints" / "best.ckpt")
     bundle = {
-        "sha256": "0" * 64, "precision": "int8", "temperature": 1.0, "max_length": 32, "abstention": asdict(abstention),
+        "sha256": "0" * 64, "precision": "int8", "temperature": 1.3, "max_length": 32, "abstention": asdict(abstention),
         "parity": {"documents": 100, "agreement": 0.99},
         "provenance": {"training": {"encoder": "tiny", "checkpoint_sha256": digest}},
     }  # fmt: skip
@@ -101,13 +101,18 @@ def test_a_whole_study(study, capfd) -> None:
     _check_numbers(numbers, page)
     assert [each["what"] for each in numbers["missing"]] == ["agreement of experts"]
     assert "threshold of the bundle" in page.texts["text"]
+    states = ("as it came", "corrected by a regression of the experts' answers")
+    diagrams = [f"Reliability of the LLM, {state}" for state in states]
+    states = ("as trained", "scaled by the bundle's temperature, 1.30")
+    diagrams += [f"Reliability of the edge classifier, {state}" for state in states]
+    assert [title for title in page.texts["title"] if title.startswith("Reliability")] == diagrams
     assert "not there: agreement of experts: redct annotate --config study.yaml" in out
     assert "report: runs/study/report.html" in out
     _check_archive(capfd)
 
 
 FOLLOWS = {
-    "llm", "margins", "experts", "targets", "edge", "estimates.estimates",
+    "llm", "margins", "experts", "targets", "edge", "rescaled", "estimates.estimates",
     *(f"metrics.{name}" for name in (
         "scores", "classes", "differences", "confusion", "probabilities", "ceilings", "substitutions"
     )),

@@ -1,5 +1,6 @@
 """Reliability diagrams: how far the probabilities of LLM and edge classifier can be believed, before and after."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -71,13 +72,10 @@ def _of_llm(content: dict[str, Any]) -> list[_Diagram]:
         return _judged("llm", "LLM", "as it came", judged)
     answers = f"{steps['answers']:,} answers of experts, each weighted by the documents it stands for"
     before = _of_step("llm", "as it came", steps["llm"], answers)
-    if correction not in steps:
+    if correction is None or correction not in steps:
         return [before]
-    ends = [f"{100 * steps[name]['ece']:.1f} %" for name in ("llm", correction)]
-    better = steps[correction]["ece"] < steps["llm"]["ece"]
-    more = (
-        f"The error went from {ends[0]} to {ends[1]}, so the correction {'helped' if better else 'did not help'} here."
-    )
+    smaller = steps[correction]["ece"] < steps["llm"]["ece"]
+    more = f"Before it was {before.ece}: the correction {'made it smaller' if smaller else 'did not make it smaller'}."
     on = f"{answers} and judged by a correction that was made without it"
     return [before, _of_step("llm-corrected", _CORRECTIONS[correction], steps[correction], on, more)]
 
@@ -87,7 +85,7 @@ def _of_step(key: str, state: str, step: Values, on: str, more: str = "") -> _Di
         {**each, "accuracy": {"value": each["accuracy"], "low": each["low"], "high": each["high"]}}
         for each in step["bins"]
     ]
-    return _Diagram(key, "LLM", state, bins, _by_intervals(step["bins"]), f"{100 * step['ece']:.1f} %", on, more)
+    return _Diagram(key, "LLM", state, bins, _by_bins(step["bins"]), f"{100 * step['ece']:.1f} %", on, more)
 
 
 def _of_edge(content: dict[str, Any]) -> list[_Diagram]:
@@ -123,14 +121,16 @@ def _drawn(diagram: _Diagram, least: float) -> Figure:
     return Figure(svg, f"{caption}expected calibration error {diagram.ece}. {diagram.more}".strip())
 
 
-def _by_intervals(bins: Sequence[Values]) -> str:
-    """What the bins say whose intervals miss the dashed line, where confidence is accuracy."""
-    below = sum(each["high"] < each["confidence"] for each in bins)
-    above = sum(each["low"] > each["confidence"] for each in bins)
-    if not below + above:
-        return "calibrated as far as these tell, since no interval misses the dashed line"
-    way = "too sure of itself" if below > above else "too little sure of itself" if above > below else "off both ways"
-    return f"{way}, {below} of {len(bins)} intervals lie below the dashed line and {above} above"
+def _by_bins(bins: Sequence[Values]) -> str:
+    """By how much confidence exceeds accuracy, over all bins."""
+    gap = sum(each["share"] * (each["confidence"] - each["accuracy"]) for each in bins)
+    half = math.sqrt(sum((each["share"] * (each["high"] - each["low"]) / 2) ** 2 for each in bins))
+    told = "calibrated on the whole as far as these tell"
+    if abs(gap) > half:
+        told = f"too {'' if gap > 0 else 'little '}sure of itself (below the dashed line: too sure)"
+    return (
+        f"{told}, its confidence minus its accuracy is {percent({'value': gap, 'low': gap - half, 'high': gap + half})}"
+    )
 
 
 def _on_the_whole(bins: Sequence[Values], ece: Values) -> str:
