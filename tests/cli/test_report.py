@@ -101,10 +101,7 @@ def test_a_whole_study(study, capfd) -> None:
     _check_numbers(numbers, page)
     assert [each["what"] for each in numbers["missing"]] == ["agreement of experts"]
     assert "threshold of the bundle" in page.texts["text"]
-    states = ("as it came", "corrected by a regression of the experts' answers")
-    diagrams = [f"Reliability of the LLM, {state}" for state in states]
-    states = ("as trained", "scaled by the bundle's temperature, 1.30")
-    diagrams += [f"Reliability of the edge classifier, {state}" for state in states]
+    diagrams = [f"Reliability of the {rater}, before and after correction" for rater in ("LLM", "edge classifier")]
     assert [title for title in page.texts["title"] if title.startswith("Reliability")] == diagrams
     assert "not there: agreement of experts: redct annotate --config study.yaml" in out
     assert "report: runs/study/report.html" in out

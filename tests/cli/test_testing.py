@@ -155,7 +155,7 @@ def test_what_people_answered_follows_from_the_archive(corpus, capfd) -> None:
     assert {"agreement", "experts", "estimates.estimates", "edge", "metrics.substitutions"} < set(follows)
     page = Path("again/report.html").read_text()
     assert "edge classifier for cem" in page
-    assert "and the edge classifier may stand in for one (epsilon 0.2" in page
+    assert ", the edge classifier may stand in for an expert (epsilon 0.2" in page
     # An answer that comes later is no part of what was found before.
     with Ledger(corpus.asking.ledger) as ledger:
         ledger.record(Answer("d0", "ann", label="neutral"))

@@ -72,7 +72,8 @@ def _figures(corpus: "_Archived", content: Mapping[str, Any]) -> Iterator[tuple[
     yield "margins", lambda: margins(corpus.own_labels(), corpus.standing())
     yield "experts", lambda: experts(corpus, corpus.standing())
     yield "targets", lambda: targets(corpus)
-    yield "edge", lambda: edge(corpus, (content["training"] or {}).get("checkpoint_sha256"))
+    own = content["edge"]["in_sample"]
+    yield "edge", lambda: edge(corpus, own and own["about"]["checkpoint_sha256"])
     if content["agreement"] is not None:
         yield "agreement", lambda: _agreement(corpus)
     if content["metrics"] is not None:

@@ -10,48 +10,64 @@ from redct.evidence.report.drawing import Alt, Axis
 from redct.evidence.report.parts import Figure, Values, known, percent, tick_percent
 
 _CORRECTIONS: Final = {
-    "regression": "corrected by a regression of the experts' answers",
-    "temperature": "scaled by a temperature",
+    "regression": "corrected by regression",
+    "temperature": "corrected by a temperature",
     "prior": "with its label prior divided out",
 }
 _NEGLIGIBLE: Final = 0.01  # calibration error
 
 
 @dataclass(frozen=True)
-class _Diagram:
-    """A reliability diagram.
+class _State:
+    """A rater's distributions, as they came or as they were corrected.
 
     Args:
-        key: Unique on the page.
-        who: Whose probabilities.
-        state: Before or after what.
-        bins: Of documents, confidence and accuracy, an interval.
+        name: Which of these.
+        bins: With confidence and accuracy, an interval.
         told: What they say.
-        ece: The expected calibration error, as it is to be read.
-        on: On which documents.
-        more: A last sentence.
+        ece: The expected calibration error.
     """
 
-    key: str
-    who: str
-    state: str
+    name: str
     bins: Sequence[Values]
     told: str
-    ece: str
-    on: str
-    more: str = ""
+    ece: Values
 
     @property
-    def least(self) -> float:
-        """The least of its figures."""
-        return min(float(min(each["confidence"], each["accuracy"]["low"] or 0.0)) for each in self.bins)
+    def series(self) -> Series:
+        """What is drawn of it."""
+        points = [(each["confidence"], each["accuracy"]) for each in self.bins]
+        low, high = ([a[end] if a[end] is not None else a["value"] for _, a in points] for end in ("low", "high"))
+        return Series(self.name, [c for c, _ in points], [a["value"] for _, a in points], low, high)
+
+    @property
+    def desc(self) -> str:
+        """Its figures."""
+        points = (f"{100 * each['confidence']:.1f} %, right {percent(each['accuracy'])}" for each in self.bins)
+        return f"{self.name}: confidence {'; '.join(points)}"
 
 
 def reliability(content: dict[str, Any]) -> Iterator[Figure]:
-    """Yields the diagrams, those to compare beside each other and on the same axes."""
-    for diagrams in (_of_llm(content), _of_edge(content)):
-        least = min([0.5, 1 / len(content["task"]["labels"]), *(each.least for each in diagrams)])
-        yield from (_drawn(each, least) for each in diagrams)
+    """Yields a diagram of the LLM and one of the edge classifier, each before and after its correction."""
+    labels = len(content["task"]["labels"])
+    done, metrics = content["calibration"] or {}, content["metrics"]
+    steps, correction = done.get("reliability") or {}, taken(done)
+    if steps.get("llm", {}).get("bins"):
+        states = [_of_step("as it came", steps["llm"])]
+        if correction is not None and correction in steps:
+            states.append(_of_step(_CORRECTIONS[correction], steps[correction]))
+        on = f"{steps['answers']:,} answers of experts, each weighted by the documents it stands for"
+        made = ", and judged by a correction that was made without it" if len(states) > 1 else ""
+        yield _drawn("LLM", states, on + made, labels)
+    elif metrics is not None and "LLM" in metrics["probabilities"]:
+        yield from _held_out("LLM", {"as it came": metrics["probabilities"]["LLM"]}, labels)
+    if metrics is not None:
+        edge, judged = next(iter(metrics["probabilities"].items()))
+        states_of_edge = {"as trained": judged}
+        if content["bundle"] is not None and content["rescaled"] is not None:
+            scaled = f"scaled by the bundle's temperature, {content['bundle']['temperature']:.2f}"
+            states_of_edge[scaled] = content["rescaled"]
+        yield from _held_out(edge, states_of_edge, labels)
 
 
 def taken(calibration: Values) -> str | None:
@@ -63,79 +79,48 @@ def taken(calibration: Values) -> str | None:
     return next((name for name in _CORRECTIONS if calibration.get(name)), None)
 
 
-def _of_llm(content: dict[str, Any]) -> list[_Diagram]:
-    """On the experts' answers, before and after the correction by these; without them, on held-out documents."""
-    done, metrics = content["calibration"] or {}, content["metrics"]
-    steps, correction = done.get("reliability") or {}, taken(done)
-    if not steps.get("llm", {}).get("bins"):
-        judged = None if metrics is None else metrics["probabilities"].get("LLM")
-        return _judged("llm", "LLM", "as it came", judged)
-    answers = f"{steps['answers']:,} answers of experts, each weighted by the documents it stands for"
-    before = _of_step("llm", "as it came", steps["llm"], answers)
-    if correction is None or correction not in steps:
-        return [before]
-    smaller = steps[correction]["ece"] < steps["llm"]["ece"]
-    more = f"Before it was {before.ece}: the correction {'made it smaller' if smaller else 'did not make it smaller'}."
-    on = f"{answers} and judged by a correction that was made without it"
-    return [before, _of_step("llm-corrected", _CORRECTIONS[correction], steps[correction], on, more)]
-
-
-def _of_step(key: str, state: str, step: Values, on: str, more: str = "") -> _Diagram:
+def _of_step(name: str, step: Values) -> _State:
+    """Of what `fit` wrote: the gap between confidence and accuracy over all bins says how they are off."""
     bins = [
         {**each, "accuracy": {"value": each["accuracy"], "low": each["low"], "high": each["high"]}}
         for each in step["bins"]
     ]
-    return _Diagram(key, "LLM", state, bins, _by_bins(step["bins"]), f"{100 * step['ece']:.1f} %", on, more)
+    gap = sum(each["share"] * (each["confidence"] - each["accuracy"]) for each in step["bins"])
+    half = math.sqrt(sum((each["share"] * (each["high"] - each["low"]) / 2) ** 2 for each in step["bins"]))
+    shown = percent({"value": gap, "low": gap - half, "high": gap + half}, " points")
+    told = f"{_way(gap, abs(gap) > half)} (confidence minus accuracy {shown})"
+    return _State(name, bins, told, {"value": step["ece"], "low": None, "high": None})
 
 
-def _of_edge(content: dict[str, Any]) -> list[_Diagram]:
-    """On held-out documents, as it was trained and as its bundle scales it."""
-    metrics, bundle = content["metrics"], content["bundle"]
-    if metrics is None:
-        return []
-    edge = next(iter(metrics["probabilities"]))
-    found = _judged("edge", edge, "as trained", metrics["probabilities"][edge])
-    if bundle is not None and content["rescaled"] is not None:
-        state = f"scaled by the bundle's temperature, {bundle['temperature']:.2f}"
-        found += _judged("edge-scaled", edge, state, content["rescaled"])
-    return found
+def _held_out(rater: str, judged: dict[str, Values], labels: int) -> Iterator[Figure]:
+    """Of what `redct test` wrote."""
+    states = []
+    for name, each in judged.items():
+        bins = [one for one in each["reliability"] if known(one["accuracy"])]
+        ece = each["metrics"]["ece"]
+        gap = sum(one["documents"] * (one["confidence"] - one["accuracy"]["value"]) for one in bins)
+        told = _way(gap, ece["low"] is None or ece["low"] > _NEGLIGIBLE)
+        states += [_State(name, bins, told, ece)] if bins else []
+    if states:
+        yield _drawn(rater, states, f"{next(iter(judged.values()))['documents']:,} held-out documents", labels)
 
 
-def _judged(key: str, who: str, state: str, judged: Values | None) -> list[_Diagram]:
-    bins = [] if judged is None else [each for each in judged["reliability"] if known(each["accuracy"])]
-    if judged is None or not bins:
-        return []
-    ece, on = judged["metrics"]["ece"], f"{judged['documents']:,} held-out documents"
-    return [_Diagram(key, who, state, bins, _on_the_whole(bins, ece), percent(ece), on)]
-
-
-def _drawn(diagram: _Diagram, least: float) -> Figure:
-    points = [(each["confidence"], each["accuracy"]) for each in diagram.bins]
-    low, high = ([a[end] if a[end] is not None else a["value"] for _, a in points] for end in ("low", "high"))
-    series = Series(diagram.state, [c for c, _ in points], [a["value"] for _, a in points], low, high)
-    desc = "; ".join(f"confidence {100 * c:.1f} %, right {percent(a)}" for c, a in points)
-    title = f"Reliability of the {diagram.who}, {diagram.state}"
-    both = (Axis("confidence", least, 1, tick_percent), Axis("share that is right", least, 1, tick_percent))
-    svg = lines(Alt(f"reliability-{diagram.key}", title, desc), [series], *both, diagonal=True, joined=False)
-    caption = f"{diagram.who}, {diagram.state}: {diagram.told}. On {diagram.on}, in bins of equal weight; "
-    return Figure(svg, f"{caption}expected calibration error {diagram.ece}. {diagram.more}".strip())
-
-
-def _by_bins(bins: Sequence[Values]) -> str:
-    """By how much confidence exceeds accuracy, over all bins."""
-    gap = sum(each["share"] * (each["confidence"] - each["accuracy"]) for each in bins)
-    half = math.sqrt(sum((each["share"] * (each["high"] - each["low"]) / 2) ** 2 for each in bins))
-    told = "calibrated on the whole as far as these tell"
-    if abs(gap) > half:
-        told = f"too {'' if gap > 0 else 'little '}sure of itself (below the dashed line: too sure)"
-    return (
-        f"{told}, its confidence minus its accuracy is {percent({'value': gap, 'low': gap - half, 'high': gap + half})}"
-    )
-
-
-def _on_the_whole(bins: Sequence[Values], ece: Values) -> str:
-    """What the calibration error says; intervals of bins by resampling have no width where all documents are right."""
-    if ece["low"] is not None and ece["low"] <= _NEGLIGIBLE:
+def _way(gap: float, is_off: bool) -> str:
+    if not is_off:
         return "calibrated as far as these tell"
-    gap = sum(each["documents"] * (each["confidence"] - each["accuracy"]["value"]) for each in bins)
-    return f"on the whole too {'' if gap > 0 else 'little '}sure of itself (below the dashed line: too sure)"
+    return "too sure of itself" if gap > 0 else "not sure enough of itself"
+
+
+def _drawn(rater: str, states: Sequence[_State], on: str, labels: int) -> Figure:
+    series = [each.series for each in states]
+    least = min([0.5, 1 / labels, *(low for each in series for low in (*each.x, *each.low))])
+    both = (Axis("confidence", least, 1, tick_percent), Axis("share that is right", least, 1, tick_percent))
+    when = "before and after correction" if len(states) > 1 else states[0].name
+    desc = ". ".join(each.desc for each in states)
+    alt = Alt(f"reliability-{rater.split(maxsplit=1)[0].lower()}", f"Reliability of the {rater}, {when}", desc)
+    told = "; ".join(f"{each.name}, {each.told}, expected calibration error {percent(each.ece)}" for each in states)
+    caption = f"{rater} {told}. On {on}, in bins of equal weight; below the dashed line: too sure."
+    if len(states) > 1:
+        smaller = states[1].ece["value"] < states[0].ece["value"]
+        caption += f" The correction {'made the error smaller' if smaller else 'did not make the error smaller'}."
+    return Figure(lines(alt, series, *both, diagonal=True, joined=False), caption)

@@ -36,9 +36,11 @@ def verdicts(tests: Values) -> str:
     Args:
         tests: By machine, its test.
     """
-    told = [f"the {name} {'may' if found['passes'] else 'may not'} stand in for one" for name, found in tests.items()]
+    told = [
+        f"the {name} {'may' if each['passes'] else 'may not'} stand in for an expert" for name, each in tests.items()
+    ]
     epsilon = next(iter(tests.values()))["epsilon"]
-    return f"{' and '.join(told)} (epsilon {epsilon}; half of the experts must be replaceable)"
+    return f"{', '.join(told)} (epsilon {epsilon}; half of the experts must be replaceable)"
 
 
 def _told(each: Values) -> list[str]:
