@@ -118,9 +118,17 @@ def _drawn(rater: str, states: Sequence[_State], on: str, labels: int) -> Figure
     when = "before and after correction" if len(states) > 1 else states[0].name
     desc = ". ".join(each.desc for each in states)
     alt = Alt(f"reliability-{rater.split(maxsplit=1)[0].lower()}", f"Reliability of the {rater}, {when}", desc)
-    told = "; ".join(f"{each.name}, {each.told}, expected calibration error {percent(each.ece)}" for each in states)
-    caption = f"{rater} {told}. On {on}, in bins of equal weight; below the dashed line: too sure."
-    if len(states) > 1:
-        smaller = states[1].ece["value"] < states[0].ece["value"]
-        caption += f" The correction {'made the error smaller' if smaller else 'did not make the error smaller'}."
+    caption = f"{_sentence(rater, states)} On {on}, in bins of equal weight; below the dashed line: too sure."
     return Figure(lines(alt, series, *both, diagonal=True, joined=False), caption)
+
+
+def _sentence(rater: str, states: Sequence[_State]) -> str:
+    """What to conclude."""
+    first, *after = states
+    told = f"{first.name[:1].upper()}{first.name[1:]}, the {rater} is {first.told}"
+    if not after:
+        return f"{told}; expected calibration error {percent(first.ece)}."
+    (last,) = after
+    helps = "helps" if last.ece["value"] < first.ece["value"] else "does not help"
+    errors = f"from {percent(first.ece)} to {percent(last.ece)}"
+    return f"{told}; {last.name}, {last.told}. The calibration error goes {errors}: the correction {helps}."

@@ -31,18 +31,17 @@ def test_before_and_after_are_told_apart() -> None:
     (figure,) = reliability(content(steps, regression={"labels_changed": 1}))
     assert figure.title == "Reliability of the LLM, before and after correction"
     gap = 100 * sum(each["documents"] / 500 * (each["confidence"] - each["accuracy"]) for each in steps["llm"]["bins"])
-    assert f"LLM as it came, too sure of itself (confidence minus accuracy {gap:.1f} points [" in figure.caption
-    after = 100 * steps["regression"]["ece"]
+    assert f"As it came, the LLM is too sure of itself (confidence minus accuracy {gap:.1f} points [" in figure.caption
     assert "; corrected by regression, calibrated as far as these tell (" in figure.caption
-    assert f"expected calibration error {after:.1f} %. On 500 answers of experts" in figure.caption
+    ends = [f"{100 * steps[name]['ece']:.1f} %" for name in ("llm", "regression")]
+    assert f"The calibration error goes from {ends[0]} to {ends[1]}: the correction helps. On 500" in figure.caption
     assert "and judged by a correction that was made without it, in bins of equal weight" in figure.caption
-    assert figure.caption.endswith("The correction made the error smaller.")
 
 
 def test_a_correction_that_harms_is_said_to() -> None:
     (figure,) = reliability(content({"llm": step(1.0), "temperature": step(0.3)}, temperature={"value": 3.0}))
     assert "corrected by a temperature, not sure enough of itself" in figure.caption
-    assert figure.caption.endswith("The correction did not make the error smaller.")
+    assert "the correction does not help" in figure.caption
 
 
 def test_without_a_correction_there_is_one_diagram() -> None:
