@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from redct.documents import Document
 from redct.errors import InputError
 from redct.files import whole
 from redct.training.answers import Answers
@@ -52,6 +53,10 @@ class EdgeLabels:
     def label(self) -> list[str]:
         """The likeliest label of each document."""
         return [self.labels[k] for k in self.probs.argmax(axis=1).tolist()]
+
+    def is_of(self, documents: Sequence[Document]) -> bool:
+        """Tells whether these are the documents, in this order."""
+        return self.ids == [document.id for document in documents]
 
     def write(self, path: Path) -> None:
         """Writes a Parquet file with a row for each document, see `read_edge_labels`."""
@@ -94,7 +99,8 @@ def out_of_fold_labels(corpus: LabeledCorpus) -> EdgeLabels | None:
         return None
     documents = corpus.splits().train.documents
     answers = corpus.asking.standing(documents, corpus.own_labels()) or Answers()
-    return found if found.about["targets"] == hash_of(corpus.targets_so_far(answers)) else None
+    is_current = found.is_of(documents) and found.about["targets"] == hash_of(corpus.targets_so_far(answers))
+    return found if is_current else None
 
 
 def served_by(corpus: LabeledCorpus) -> list[str | None]:

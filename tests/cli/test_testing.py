@@ -165,6 +165,14 @@ def test_what_people_answered_follows_from_the_archive(corpus, capfd) -> None:
     assert all(f"in the archive, {name} is of other" in out for name in ("agreement", "metrics.substitutions"))
 
 
+def test_a_large_corpus_is_labeled_only_where_that_is_asked_for(corpus, monkeypatch) -> None:
+    assert testing.labels_corpus({"corpus": None}, corpus)
+    assert not testing.labels_corpus({"corpus": False}, corpus)
+    monkeypatch.setattr(testing, "SMALL_CORPUS", 89)
+    assert not testing.labels_corpus({"corpus": None}, corpus)
+    assert testing.labels_corpus({"corpus": True}, corpus)
+
+
 def test_held_out_documents_with_several_answers_need_no_folds(corpus) -> None:
     held_out = corpus.test_part().documents
     ids = [document.id for document in held_out]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
@@ -143,10 +143,10 @@ class _Answered(Asking):
         super().__init__(None, task, folder / "experts.sqlite", seed)
         self.experts, self.file = given, folder / ANSWERS
 
-    def answers(self, documents: Any, table: LabelTable) -> Answers:  # noqa: ANN401 - as above
+    def answers(self, documents: Sequence[Document], table: LabelTable) -> Answers:
         return self.standing(documents, table) or Answers()
 
-    def _answers_of_file(self, path: str, ids: Any) -> Answers:  # noqa: ANN401
+    def _answers_of_file(self, path: str, ids: Sequence[str]) -> Answers:
         found = super()._answers_of_file(str(self.file), ids)
         return replace(found, why=str(found.why).replace(str(self.file), path))
 
