@@ -158,7 +158,6 @@ def _check_archive(capfd) -> None:
         told = {"hash": "report.json was altered", "number": "metrics.scores in report.json do not follow from"}
         assert told[change] in capfd.readouterr().err
         assert not Path(change).exists()
-    _check_stale(capfd)
 
 
 def _check_readme() -> None:
@@ -180,17 +179,6 @@ def _check_readme() -> None:
     assert said.served.tolist() == [trained[each] for each in corpus]
     assert np.stack(said.probs).sum(axis=1) == pytest.approx(np.ones(90), abs=1e-5)
     assert said.label.tolist() == [LABELS[row.argmax()] for row in said.probs]
-
-
-def _check_stale(capfd) -> None:
-    """A number of other answers is named as such, and is no reason to refuse the archive."""
-    estimates = json.loads((RUN / "estimates.json").read_text())
-    estimates["estimates"][0]["best"]["value"] += 0.01
-    (RUN / "estimates.json").write_text(json.dumps(estimates))
-    assert run("report", "--bundle_evidence") == 0
-    assert "in the archive, estimates.estimates is of other labels or answers" in capfd.readouterr().out
-    assert main(["report", "--from", str(RUN / "evidence.zip"), "--to", "stale"]) == 0
-    assert "`estimates.estimates` of `report.json` is of other labels" in Path("stale/README.md").read_text()
 
 
 def test_answers_of_a_file_are_in_the_archive_and_its_other_columns_are_not(study) -> None:

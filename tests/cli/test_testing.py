@@ -163,6 +163,8 @@ def test_what_people_answered_follows_from_the_archive(corpus, capfd) -> None:
     assert run("report", "--bundle_evidence", *people) == 0
     out = capfd.readouterr().out
     assert all(f"in the archive, {name} is of other" in out for name in ("agreement", "metrics.substitutions"))
+    assert main(["report", "--from", str(RUN / "evidence.zip"), "--to", "stale"]) == 0
+    assert "- `agreement` of `report.json` is of other labels or answers" in Path("stale/README.md").read_text()
 
 
 def test_a_large_corpus_is_labeled_only_where_that_is_asked_for(corpus, monkeypatch) -> None:
