@@ -11,7 +11,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
@@ -136,7 +136,9 @@ class StudyCLI(LightningCLI):
                 f"{path}: checkpoint of another task, with labels {trained.get('labels')}; "
                 f"expected {asked['labels']} (task.labels)"
             )
-        for option, value in asked.items():
+        # The other options say how it is trained, and do not change what it is.
+        for option in asked if self.config.subcommand == "fit" else ["encoder"]:
+            value = asked[option]
             if option in trained and value != trained[option]:
                 raise InputError(
                     f"model.{option}: found {value!r}, but {path} was trained with {trained[option]!r}; "
@@ -175,8 +177,9 @@ class StudyCLI(LightningCLI):
             ours.append(SuitableLength())
         if self.subcommand == "fit":
             folder = self.folder / "checkpoints"
-            ours.append(ModelCheckpoint(folder, "best", "val_loss", save_last=True, enable_version_counter=False))
-            ours.append(EarlyStopping("val_loss", patience=3))
+            # The last epoch, not the best one: few validation documents tell epochs apart by chance, the learning rate
+            # has fallen to zero only there, and a score that nothing was chosen by is an honest one.
+            ours.append(ModelCheckpoint(folder, "best", save_last=True, enable_version_counter=False))
         return ours
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -255,16 +258,17 @@ class StudyCLI(LightningCLI):
                     config[group][option] = value  # so that the saved options are those of the training
 
     def after_fit(self) -> None:
-        """Saves the best classifier for transformers too, and says where everything lies."""
+        """Saves the classifier for transformers too, and says where everything lies."""
         keeper = self.trainer.checkpoint_callback
         if not self.trainer.is_global_zero or not isinstance(keeper, ModelCheckpoint) or not keeper.best_model_path:
             return
-        best, score = keeper.best_model_path, keeper.best_model_score
+        best = keeper.best_model_path
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
         model = EdgeClassifier.load_from_checkpoint(best, map_location="cpu", weights_only=True)
         folder = self.folder / "checkpoints" / "best"
         model.save_huggingface(folder, self.data.max_length)
-        print(f"best checkpoint: {best} (val_loss {score:.4f})")
+        loss = self.trainer.callback_metrics.get("val_loss")
+        print(f"checkpoint: {best}" + ("" if loss is None else f" (val_loss {loss:.4f})"))
         show_validation(Path(best), self.study.seed)
         print(f"for transformers: {folder}")
         show_expected_gain(self.data)

@@ -62,6 +62,18 @@ def test_the_main_job(study, capfd) -> None:
     assert run("validate") == 0
 
 
+def test_the_same_seed_gives_the_same_classifier(study) -> None:
+    assert run("predict") == 0
+    weights = {}
+    for name, seed in (("one", "3"), ("again", "3"), ("other", "4")):
+        words = ("--trainer.default_root_dir", f"runs/{name}", "--data.labels", "runs/study/labels")
+        assert run("fit", *words, "--seed_everything", seed, "--trainer.max_epochs", "1") == 0
+        kept = torch.load(f"runs/{name}/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+        weights[name] = torch.cat([value.flatten().double() for value in kept.values()])
+    assert torch.equal(weights["one"], weights["again"])
+    assert not torch.equal(weights["one"], weights["other"])
+
+
 def test_two_devices_test_as_one(study) -> None:
     assert run("predict") == 0
     in_processes("fit", "--trainer.strategy", "ddp", "--trainer.devices", "2")

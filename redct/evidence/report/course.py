@@ -75,15 +75,16 @@ def _training(content: dict[str, Any]) -> Iterator[Figure]:
         series,
         around("epoch", [n + 1.0 for n in valid], tick),
         around("loss", numbers, tick),
-        mark=(best + 1.0, "kept"),
+        mark=(best + 1.0, "least"),
     )
-    more = len(valid) - 1 - [*valid].index(best)
-    after = f"{more} further epochs brought nothing, so training was long enough"
-    yield Figure(
-        svg,
-        f"The validation loss is least in epoch {best + 1} of {len(valid)}, which was kept: "
-        + (f"{after}." if more else "it was still falling, so more epochs (trainer.max_epochs) may help."),
+    last = max(valid)
+    risen = float(valid[last]["val_loss"]) - float(valid[best]["val_loss"])
+    ended = (
+        "it fell to the end, so more epochs (trainer.max_epochs) may help"
+        if best == last
+        else f"it was least after epoch {best + 1} and {risen:.3f} higher in the end, so training was long enough"
     )
+    yield Figure(svg, f"The classifier is that of the last epoch, {last + 1}. On the validation documents, {ended}.")
 
 
 def _costs(content: dict[str, Any]) -> Table:

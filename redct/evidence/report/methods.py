@@ -76,7 +76,7 @@ def _classifier(content: dict[str, Any]) -> Iterator[str]:
     text = f"A text classifier{encoder} was trained towards {targets['kind']} targets on {sum(train.values()):,} "
     text += f"documents ({sources}) and validated on {sum(validation.values()):,} ({checked})"
     if training is not None:
-        text += f", for {len(training['epochs'])} epochs, of which the one with the least validation loss was kept"
+        text += f", for {len(training['epochs'])} epochs"
     yield f"{text}, seed {content['seed']}."
 
 
