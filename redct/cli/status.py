@@ -12,6 +12,7 @@ from redct.experts import Ledger, verdicts, waiting
 from redct.experts.records import GOLD
 from redct.files import sha256
 from redct.hub.store import LabelStore
+from redct.hub.times import duration
 from redct.training.corpus import LabeledCorpus
 
 
@@ -49,7 +50,8 @@ def _predict(folder: str | Path) -> Step:
     manifest = store.manifest()
     if not manifest.get("complete"):
         return Step("predict", False, f"interrupted after {store.rows():,} documents; the same command goes on")
-    return Step("predict", True, f"{store.rows():,} documents, {manifest['counts']['errors']:,} without label")
+    what = f"{store.rows():,} documents, {manifest['counts']['errors']:,} without label"
+    return Step("predict", True, what + (f"; {duration(time['seconds'])}" if (time := manifest.get("time")) else ""))
 
 
 def _experts(corpus: LabeledCorpus) -> list[Step]:
