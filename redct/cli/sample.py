@@ -32,7 +32,8 @@ def add_flags(parser: Any) -> None:  # noqa: ANN401 - jsonargparse's parser
     """Adds the flags to the parser of `sample` that are no names in Python."""
     help_text = (
         "corpus, or suspects: answers of people that the LLM makes look wrong (see redct test), the most suspect "
-        "first, for a second look; the draw that they come from, and its chances, stay as they are"
+        "first, for a second look; the draw that they come from, and its chances, stay as they are (a gold label that "
+        "looks wrong is corrected in its file: one changed by what the classifiers say would no longer judge them)"
     )
     parser.add_argument("--from", type=Source, default="corpus", help=help_text)
 
@@ -55,8 +56,7 @@ def choose_round(
     for note in [*corpus.splits().notes, *dict.fromkeys(corpus.notes)]:
         print(note)
     _show(chosen, table)
-    if corpus.experts is not None and corpus.experts.answers != "ledger":
-        print(f"data.experts.answers is {corpus.experts.answers}; fit uses people's answers where it is ledger")
+    _say_what_fit_uses(corpus)
     with Ledger(corpus.asking.ledger) as ledger:
         seconds = seconds_per_document(ledger.answers())
         if seconds is not None:
@@ -89,6 +89,7 @@ def queue_suspects(corpus: LabeledCorpus, number: int | None) -> None:
         found = look_again(corpus.experts, [doubt.id for doubt in doubts], documents, ledger)
         if found is not None:
             _show_look(found, doubts, waiting([found], ledger.answers()))
+            _say_what_fit_uses(corpus)
         elif not corpus.asking.so_far(documents).shares:
             print(_nobody(corpus))
         else:
@@ -103,13 +104,18 @@ def _nobody(corpus: LabeledCorpus) -> str:
     return f"{what} for the experts (data.experts.answers) and people have not answered: correct what is wrong there"
 
 
+def _say_what_fit_uses(corpus: LabeledCorpus) -> None:
+    if corpus.experts is not None and corpus.experts.answers != "ledger":
+        print(f"data.experts.answers is {corpus.experts.answers}; fit uses people's answers where it is ledger")
+
+
 def _show_look(found: Round, doubts: Sequence[Doubt], left: Sequence[str]) -> None:
     """Prints what is suspected of the documents that wait for a second look, and where they are settled."""
     asked = Counter((doubt.label, doubt.likelier) for doubt in doubts if doubt.id in {*left})
     title = f"second look {found.parameters['round']}: {len(found.ids):,} documents, {len(left):,} still to settle"
     show_table(title, ["answer", "or rather", "documents"], [[*pair, f"{n:,}"] for pair, n in asked.most_common()])
     print("settle them under Adjudicate (redct annotate), or in a table (redct exchange --queue --to FILE)")
-    print("estimates go on by the first draw and its chances: a second look changes answers, never their weights")
+    print("estimates keep the first draw and its chances, but lean to the LLM: only what it contradicts is checked")
 
 
 def _show(chosen: Round, table: LabelTable) -> None:

@@ -2,7 +2,8 @@
 
 Its documents were drawn and answered before, and keep the inclusion probabilities of that draw; a second look is a
 round of its own in the ledger, but no part of the sample. What somebody settles it by stands as a resolution, beside
-the first answers, so that what these say about the experts' agreement stays as it was.
+the first answers, so that what these say about the experts' agreement stays as it was. It is no random check: errors
+that the LLM shares stay unseen, so that the answers lean towards the LLM afterwards.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,10 +40,10 @@ def look_again(
     looks, answers = ledger.second_looks(), ledger.answers()
     if waiting(looks[-1:], answers):
         return looks[-1]
-    found = verdicts(answer for answer in answers if answer.annotator != GOLD)
+    answered = verdicts(answer for answer in answers if answer.annotator != GOLD).keys()
     asked = {document for each in ledger.rounds_for_people() for document in each.ids}
-    before = {document for each in looks for document in each.ids}
-    eligible = [each for each in documents if each.id in asked & found.keys() - before]
+    possible = asked & answered - {document for each in looks for document in each.ids}
+    eligible = [each for each in documents if each.id in possible]
     place = {document.id: n for n, document in enumerate(eligible)}
     left = [place[document] for document in suspects if document in place]
     if not left:
