@@ -93,7 +93,7 @@ def queue_suspects(corpus: LabeledCorpus, number: int | None) -> None:
         elif not corpus.asking.so_far(documents).shares:
             print(_nobody(corpus))
         else:
-            print("no answer looks wrong that had no second look yet: nothing was queued")
+            print("no answer looks wrong that had no second look yet (to tell takes two labels with 5 answers each)")
 
 
 def _nobody(corpus: LabeledCorpus) -> str:
