@@ -47,7 +47,7 @@ def show_experts(ceiling: Ceiling | None, substitution: Substitution | None, dou
             f"as one with probability {substitution.advantage:.2f})"
         )
     if doubted:
-        print(_on_doubts("experts' answers", doubted) + "; look again: redct annotate --second_look true")
+        print(_on_doubts("experts' answers", doubted) + "; look again: redct sample --from suspects")
 
 
 def _show_classes(found: Assessment) -> None:
@@ -104,7 +104,7 @@ def _remarks(found: Assessment, first: str) -> Iterator[str]:
         said = f"{mistake.said!r} ({mistake.confidence:.2f}) for {mistake.gold!r}"
         yield f"sure and wrong: {said}: {_excerpt(mistake.text)} [{mistake.id}]"
     if found.doubts:
-        yield _on_doubts("gold labels", found.doubts)
+        yield _on_doubts("gold labels", found.doubts) + "; what is wrong, correct in the file"
 
 
 def _on_leaks(found: Assessment, first: str) -> Iterator[str]:

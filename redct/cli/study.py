@@ -16,10 +16,9 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
-from redct.cli import estimate, labeling, testing, tune
+from redct.cli import estimate, labeling, sample, testing, tune
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_expected_gain, show_labels, show_validation
-from redct.cli.sample import STRATEGY_HELP, WHY_RANDOMISED
 from redct.cli.studyfile import study_folder
 from redct.cli.trainer import SWITCHES, StudyTrainer
 from redct.errors import InputError
@@ -32,7 +31,7 @@ from redct.training.length import SuitableLength
 
 COMMANDS = {
     "predict": "Label documents with a large language model.",
-    "sample": f"Choose the documents that experts are to label. {WHY_RANDOMISED} {STRATEGY_HELP}",
+    "sample": f"Choose the documents that experts are to label. {sample.WHY_RANDOMISED} {sample.STRATEGY_HELP}",
     "fit": "Relabel with experts, then train the edge classifier.",
     "validate": "Score the best checkpoint on the validation documents.",
     "test": "Score the best checkpoint on held-out documents, beside the LLM.",
@@ -77,7 +76,7 @@ class StudyCLI(LightningCLI):
             "fit": shared | {"train_dataloaders", "val_dataloaders"},
             "validate": shared | {"verbose"},
             "test": shared | {"verbose"},
-            "sample": shared,
+            "sample": shared | {"source"},
             "estimate": shared | {"options"},
             "export": shared | set(SWITCHES),
         }
@@ -86,6 +85,8 @@ class StudyCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             labeling.add_flags(parser)
+        if subcommand == "sample":
+            sample.add_flags(parser)
         if subcommand == "estimate":
             estimate.add_options(parser)
         if subcommand == "test":
@@ -188,6 +189,8 @@ class StudyCLI(LightningCLI):
             kwargs["return_predictions"] = False
         if subcommand == "export":
             kwargs |= {flag: self.config_init[subcommand][flag] for flag in SWITCHES}
+        if subcommand == "sample":
+            kwargs["source"] = self.config_init[subcommand]["from"]
         if subcommand == "estimate":
             kwargs["options"] = estimate.read_options(self.config_init[subcommand])
         if subcommand == "test":
@@ -236,7 +239,8 @@ class StudyCLI(LightningCLI):
 
     def after_sample(self) -> None:
         """Says where the documents are answered."""
-        if files := self.config[self.subcommand].get("config"):
+        config = self.config[self.subcommand]
+        if config["from"] == "corpus" and (files := config.get("config")):
             elsewhere = str(self.folder) != study_folder(files, None)
             folder = f" --trainer.default_root_dir {self.folder}" if elsewhere else ""
             self._say([f"answer them: redct annotate --config {files[-1]}{folder}"])

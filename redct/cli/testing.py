@@ -133,7 +133,15 @@ def examine(
     ceiling, substitution = human_ceiling(votes, machine, seed=corpus.seed), stand_in_test(votes, machine)
     ids = [document.id for document in documents]
     predictions = Predictions(list(task.labels), ids, gold, raters, asked.design, corpus.seed)
-    return Examined(found, ceiling, substitution, doubted_answers(corpus), asked.columns, predictions)
+    return Examined(found, ceiling, substitution, _doubted(corpus), asked.columns, predictions)
+
+
+def _doubted(corpus: LabeledCorpus) -> list[Doubt]:
+    """People's doubted answers; none where they are of another codebook, or the LLM was not asked."""
+    try:
+        return doubted_answers(corpus)
+    except InputError:  # other commands say so
+        return []
 
 
 def report(found: Examined, checkpoint: Path, path: Path) -> None:

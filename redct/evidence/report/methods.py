@@ -46,6 +46,8 @@ def _experts(content: dict[str, Any]) -> Iterator[str]:
         rounds = [f"{each['strategy']}, seed {each['seed']}" for each in experts["rounds"]]
         text += f", chosen in {len(rounds)} round(s) ({'; '.join(rounds)})"
     yield text + "."
+    if again := experts.get("looked_at_again"):
+        yield f"Experts looked again at {again:,} of their answers, chosen because the LLM contradicted them."
     if experts["unrepresentative"]:
         yield f"The answers do not stand for the corpus: {experts['unrepresentative']}."
     if content["agreement"] and content["agreement"]["alpha"]:
