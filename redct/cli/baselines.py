@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -30,9 +30,6 @@ from redct.training.embeddings import encoder_state
 from redct.training.length import SuitableLength
 
 Anew = Callable[[], tuple[StudyTrainer, EdgeClassifier]]
-
-TIMES: Final = 5
-"""How many times more often the few documents with experts' answers are seen."""
 
 
 def add_flags(parser: Any) -> None:  # noqa: ANN401 - jsonargparse's parser
@@ -62,7 +59,7 @@ def train(study: L.Trainer, data: LabeledTextDataModule, options: str, anew: Ane
     settings = [options, encoder_state(data.encoder), data.length(), data.batch_size, data.corpus.seed, __version__]
     found = {NAIVE: naive_parts(parts, data.corpus.own_labels()), EXPERTS_ONLY: experts_only_parts(parts)}
     for name, own in found.items():
-        path, why, fingerprint = _path(data.corpus, name), nothing_new(own, parts), taught(own, settings)
+        path, why, fingerprint = _path(data.corpus, name), nothing_new(name, own, parts), taught(own, settings)
         documents = f"{len(own['train'].documents):,} documents"
         # One process decides: another could find the files in another state, and wait for a training forever.
         if why is not None:
@@ -71,7 +68,7 @@ def train(study: L.Trainer, data: LabeledTextDataModule, options: str, anew: Ane
             _say(study, f"{TITLES[name]}: kept, trained before on the same {documents} with the same options")
         else:
             _say(study, f"training the {TITLES[name]} on {documents} ...")
-            _train(name, path, keeper, data.with_parts(own), anew)
+            _train(name, path, study, data.with_parts(own), anew)
             _say(study, f"{TITLES[name]}: {path}")
         if study.is_global_zero:
             Record(best, fingerprint, None if why else sha256(path), why).write(path)
@@ -100,31 +97,28 @@ def ask(trainer: L.Trainer, data: LabeledTextDataModule, checkpoint: Path) -> di
     return found
 
 
-def _train(name: str, path: Path, like: ModelCheckpoint, data: LabeledTextDataModule, anew: Anew) -> None:
+def _train(name: str, path: Path, study: L.Trainer, data: LabeledTextDataModule, anew: Anew) -> None:
     L.seed_everything(data.corpus.seed, workers=True)
     trainer, model = anew()
     if name == EXPERTS_ONLY:
-        _train_longer(trainer)
-    _keep_apart(trainer, path, like)
+        _see_more_often(trainer, study.global_step)
+    _keep_apart(trainer, path)
     trainer.fit(model, datamodule=data)
 
 
-def _train_longer(trainer: StudyTrainer) -> None:
-    """Sees few documents more often, unless the length is limited in another way, or suits their number anyway."""
+def _see_more_often(trainer: StudyTrainer, steps: int) -> None:
+    """Sees few documents more often than all, in no more steps, where the study says how often to see all."""
     suits = any(isinstance(each, SuitableLength) for each in trainer.callbacks)
     if not suits and trainer.max_epochs is not None and trainer.max_epochs > 0:
-        trainer.train_for(TIMES * trainer.max_epochs)
+        trainer.callbacks.append(SuitableLength(trainer.max_epochs, steps))
 
 
-def _keep_apart(trainer: StudyTrainer, path: Path, like: ModelCheckpoint) -> None:
-    """Gives checkpoint and logs a place of their own; which epoch is kept is chosen as for the study's own."""
+def _keep_apart(trainer: StudyTrainer, path: Path) -> None:
+    """Gives checkpoint and logs a place of their own; which epoch is kept is decided as for the study's own."""
+    own = trainer.checkpoint_callback
+    assert isinstance(own, ModelCheckpoint)
     keeper = ModelCheckpoint(
-        path.parent,
-        path.stem,
-        like.monitor,
-        mode=like.mode,
-        save_weights_only=True,
-        enable_version_counter=False,
+        path.parent, path.stem, own.monitor, mode=own.mode, save_weights_only=True, enable_version_counter=False
     )
     others = [each for each in trainer.callbacks if not isinstance(each, ModelCheckpoint | ModelSummary)]
     trainer.callbacks, trainer.logger = [*others, keeper], CSVLogger(path.parent, f"{path.stem}-logs")

@@ -18,6 +18,7 @@ from redct.training.parts import Part, fingerprint
 NAIVE: Final = "naive"
 EXPERTS_ONLY: Final = "experts_only"
 TITLES: Final = {NAIVE: "naive edge classifier", EXPERTS_ONLY: "experts-only edge classifier"}
+_LABEL: Final = {NAIVE: "a label of the LLM", EXPERTS_ONLY: "an expert's answer"}
 
 Parts = Mapping[str, Part]
 
@@ -56,10 +57,10 @@ def experts_only_parts(study: Parts) -> dict[str, Part]:
     return {"train": answered, "validation": answered if "llm" in validation.source else validation}
 
 
-def nothing_new(own: Parts, study: Parts) -> str | None:
+def nothing_new(name: str, own: Parts, study: Parts) -> str | None:
     """Returns why a baseline cannot be trained, or need not be; None where it can."""
     if not all(part.documents for part in own.values()):
-        return "no document has a label of the kind that it learns from"
+        return f"no document of the training has {_LABEL[name]}"
     return "its targets are the study's own" if taught(own, None) == taught(study, None) else None
 
 
