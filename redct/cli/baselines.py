@@ -102,8 +102,11 @@ def _train(name: str, path: Path, study: L.Trainer, data: LabeledTextDataModule,
     trainer, model = anew()
     if name == EXPERTS_ONLY:
         _see_more_often(trainer, study.global_step)
-    _keep_apart(trainer, path)
+    # The study's own checkpoints and logs stay as they are. The last epoch is kept, and saved once: there may be many.
+    trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, ModelCheckpoint | ModelSummary)]
+    trainer.logger = CSVLogger(path.parent, f"{path.stem}-logs")
     trainer.fit(model, datamodule=data)
+    trainer.save_checkpoint(path, weights_only=True)
 
 
 def _see_more_often(trainer: StudyTrainer, steps: int) -> None:
@@ -111,17 +114,6 @@ def _see_more_often(trainer: StudyTrainer, steps: int) -> None:
     suits = any(isinstance(each, SuitableLength) for each in trainer.callbacks)
     if not suits and trainer.max_epochs is not None and trainer.max_epochs > 0:
         trainer.callbacks.append(SuitableLength(trainer.max_epochs, steps))
-
-
-def _keep_apart(trainer: StudyTrainer, path: Path) -> None:
-    """Gives checkpoint and logs a place of their own; which epoch is kept is decided as for the study's own."""
-    own = trainer.checkpoint_callback
-    assert isinstance(own, ModelCheckpoint)
-    keeper = ModelCheckpoint(
-        path.parent, path.stem, own.monitor, mode=own.mode, save_weights_only=True, enable_version_counter=False
-    )
-    others = [each for each in trainer.callbacks if not isinstance(each, ModelCheckpoint | ModelSummary)]
-    trainer.callbacks, trainer.logger = [*others, keeper], CSVLogger(path.parent, f"{path.stem}-logs")
 
 
 def _path(corpus: LabeledCorpus, name: str) -> Path:

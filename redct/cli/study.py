@@ -334,7 +334,6 @@ def _quiet() -> None:
         "LeafSpec",
         "Be aware that when",
         "`max_epochs` was not set",
-        "exists and is not empty",
     )
     for message in (f".*{part}.*" for part in advice):
         warnings.filterwarnings("ignore", message=message)

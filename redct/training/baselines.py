@@ -47,7 +47,8 @@ def _by_llm(part: Part, llm: LabelTable) -> Part:
 def experts_only_parts(study: Parts) -> dict[str, Part]:
     """Returns the training documents that experts answered, with the study's targets.
 
-    They are validated on themselves where the study validates on the LLM's labels: too few to set some aside.
+    They are validated on themselves where the study validates on the LLM's labels, as they are too few to set some
+    aside.
 
     Args:
         study: What the study's own classifier was trained and validated on.

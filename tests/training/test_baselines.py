@@ -5,6 +5,7 @@ import numpy as np
 from redct.documents import Document
 from redct.hub.store import LabelTable
 from redct.training.baselines import EXPERTS_ONLY, NAIVE, experts_only_parts, naive_parts, nothing_new, taught
+from redct.training.length import suitable_epochs
 from redct.training.parts import Part
 
 
@@ -68,3 +69,9 @@ def test_a_fingerprint_tells_targets_validation_and_settings() -> None:
     other = [study | {"train": part(0, "lll", [0, 1, 1])}, study | {"validation": part(3, "l", [1])}]
     assert len({taught(study, 1), taught(study, 2), *(taught(each, 1) for each in other)}) == 4
     assert taught(study, 1) == taught(dict(study), 1)
+
+
+def test_few_documents_are_seen_more_often_in_no_more_steps() -> None:
+    assert suitable_epochs(4, epochs=30, steps=30 * 38) == 75  # 300 steps
+    assert suitable_epochs(4, epochs=2, steps=2 * 38) == 19
+    assert suitable_epochs(30, epochs=30, steps=30 * 38) == 30
