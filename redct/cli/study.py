@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
-from redct.cli import estimate, labeling, sample, testing, tune
+from redct.cli import baselines, estimate, labeling, sample, testing, tune
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_expected_gain, show_labels, show_validation
 from redct.cli.studyfile import study_folder
@@ -93,6 +94,7 @@ class StudyCLI(LightningCLI):
             testing.add_flags(parser)
         if subcommand == "fit":
             tune.add_flags(parser)
+            baselines.add_flags(parser)
         if subcommand == "export":
             for flag, text in SWITCHES.items():
                 parser.add_argument(f"--{flag}", action="store_true", help=text)
@@ -262,6 +264,21 @@ class StudyCLI(LightningCLI):
                     config[group][option] = value  # so that the saved options are those of the training
 
     def after_fit(self) -> None:
+        """Saves the classifier, and trains others to compare it with if asked to."""
+        self._save()
+        config = self.config[self.subcommand]
+        if config.baselines:
+            baselines.train(self.trainer, self.data, repr([config.model, config.trainer]), self._anew)
+
+    def _anew(self) -> tuple[StudyTrainer, EdgeClassifier]:
+        """Returns trainer and classifier as the options make them, untrained."""
+        other = copy(self)
+        other.save_config_callback = None
+        LightningCLI.instantiate_classes(other)
+        assert isinstance(other.trainer, StudyTrainer)
+        return other.trainer, other.model
+
+    def _save(self) -> None:
         """Saves the classifier for transformers too, and says where everything lies."""
         keeper = self.trainer.checkpoint_callback
         if not self.trainer.is_global_zero or not isinstance(keeper, ModelCheckpoint) or not keeper.best_model_path:
@@ -284,13 +301,15 @@ class StudyCLI(LightningCLI):
 
     def after_test(self) -> None:
         """Compares the classifier with others, and says where it fails."""
+        checkpoint = Path(self.config[self.subcommand].ckpt_path)
+        others = baselines.ask(self.trainer, self.data, checkpoint)
         if not self.trainer.is_global_zero:
             return
         documents = self.data.parts["test"].part.documents
         probs = np.array([self.model.predictions[n] for n in range(len(documents))])
-        found = testing.examine(self.study, documents, probs, self.asked)
+        found = testing.examine(self.study, documents, probs, self.asked, others)
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
-        testing.report(found, Path(self.config[self.subcommand].ckpt_path), self.folder / "metrics.json")
+        testing.report(found, checkpoint, self.folder / "metrics.json")
 
     def _say(self, notes: Sequence[str]) -> None:
         if self.trainer.is_global_zero:

@@ -1,6 +1,6 @@
 """`redct test`: gathers who labeled the held-out documents, and has them examined."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -106,22 +106,25 @@ def _inclusions(values: Sequence[str], column: str) -> npt.NDArray[np.float64]:
 
 
 def examine(
-    corpus: LabeledCorpus, documents: Sequence[Document], probs: npt.NDArray[np.float64], asked: Asked
+    corpus: LabeledCorpus,
+    documents: Sequence[Document],
+    probs: npt.NDArray[np.float64],
+    asked: Asked,
+    others: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> Examined:
     """Examines the edge classifier beside everybody else who labeled the held-out documents.
-
-    Classifiers trained in another way, such as on the LLM's labels alone, join the raters here, by their distributions
-    on the same documents.
 
     Args:
         corpus: The study's documents.
         documents: The N held-out ones with gold labels.
         probs: (N, K) the edge classifier's label distributions.
         asked: What the flags ask for.
+        others: (N, K) label distributions of classifiers that were trained in another way, by name.
     """
     task, train = corpus.task, _trained_on(corpus)
     gold = corpus.test_part().label
     raters = {EDGE: Rater(probs.argmax(axis=1), probs), **_llms(corpus, documents)}
+    raters |= {name: Rater(each.argmax(axis=1), each) for name, each in (others or {}).items()}
     if train is not None:
         baseline = tfidf_probs(train, documents, corpus.seed)
         raters[TFIDF] = Rater(baseline.argmax(axis=1), baseline)
