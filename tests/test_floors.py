@@ -14,7 +14,7 @@ TORCH = {
     "hub/imported", "hub/writer", "training/datamodule", "training/losses", "training/batches", "training/tokens",
     "training/embeddings", "training/out_of_fold", "training/length",
     "training/classifier", "training/encoded", "cli/study", "cli/progress",
-    "cli/trainer", "cli/tune", "cli/results", "edge/export", "edge/graph", "edge/quantization",
+    "cli/trainer", "cli/tune", "cli/baselines", "cli/results", "edge/export", "edge/graph", "edge/quantization",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -6,7 +6,6 @@ from dataclasses import fields
 from jsonargparse import ArgumentParser
 
 from redct.cli.studyfile import chosen_documents, read_study
-from redct.evidence.doubts import doubted_answers
 from redct.experts import Ledger
 from redct.experts.page import PageOptions, Suggestion, serve
 from redct.training.corpus import LabeledCorpus
@@ -21,8 +20,7 @@ def run(args: Sequence[str]) -> None:
     if corpus.experts is not None and corpus.experts.answers == "gold":
         print("data.experts.answers is gold; fit uses what is answered here where it is ledger")
     suggestions = _suggestions(corpus) if options.show_suggestion else {}
-    doubted = {doubt.id for doubt in doubted_answers(corpus)} if options.second_look else set()
-    serve(corpus.asking.ledger, documents, corpus.task, suggestions, options, doubted)
+    serve(corpus.asking.ledger, documents, corpus.task, suggestions, options)
 
 
 def _options(parser: ArgumentParser) -> None:

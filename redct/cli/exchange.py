@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from redct.cli.studyfile import chosen_documents, read_study
 from redct.documents import Document
 from redct.errors import InputError
-from redct.experts import Answer, Ledger, verdicts
+from redct.experts import Answer, Ledger, verdicts, waiting
 from redct.experts.exchange import FORMS, UnmatchedError, form_of, take, write
 from redct.experts.exchange.intake import SHOWN
 from redct.experts.records import GOLD
@@ -34,7 +34,9 @@ def _options(parser: ArgumentParser) -> None:
     parser.add_argument("--form", type=str | None, help=f"{', '.join(FORMS)}; by default the name says it")
     parser.add_argument("--suggestions", action="store_true", help="write the LLM's labels too; they anchor annotators")
     parser.add_argument(
-        "--queue", action="store_true", help="write only what is unanswered (by --annotator), no answers"
+        "--queue",
+        action="store_true",
+        help="write only what is unanswered (by --annotator) or waits for a second look, no answers",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
     parser.add_argument("--annotator", type=str | None, help="who answers, where the file does not say")
@@ -45,15 +47,16 @@ def _write(corpus: LabeledCorpus, ledger: Ledger, given: Namespace) -> None:
     path, form = Path(given.to), form_of(given.to, given.form)
     if path.exists() and not given.overwrite:
         raise InputError(f"{path}: is there already, and may hold answers; expected another name, or --overwrite")
-    documents, answers = chosen_documents(corpus, ledger), ledger.answers()
+    documents, answers, again = chosen_documents(corpus, ledger), ledger.answers(), dict[str, Document]()
     if given.queue:
-        documents, answers = _unanswered(documents, answers, given.annotator), []
+        again = {name: documents[name] for name in waiting(ledger.second_looks(), answers) if name in documents}
+        documents, answers = again | _unanswered(documents, answers, given.annotator), []
     rounds = {document: each.number for each in ledger.rounds_for_people() for document in each.ids}
     said = {}
     if given.suggestions:
         table = corpus.own_labels()
         said = {i: table.labels[k] for i, k in zip(table.ids, table.label, strict=True) if k >= 0}
-    write(path, form, documents.values(), answers, corpus.task, rounds, said)
+    write(path, form, documents.values(), answers, corpus.task, rounds, said, again)
     print(f"{path}: {len(documents):,} documents, {len(answers):,} answers; labels are {', '.join(corpus.task.labels)}")
 
 

@@ -56,7 +56,7 @@ def show_experts(
             f"{found.epsilon}, half are needed; it is as good as one on {percent(found.advantage)} % of documents)"
         )
     if doubted:
-        print(_on_doubts("experts' answers", doubted) + "; look again: redct annotate --second_look true")
+        print(_on_doubts("experts' answers", doubted) + "; look again: redct sample --from suspects")
 
 
 def _won(each: AgainstAnnotator) -> str:
@@ -117,7 +117,7 @@ def _remarks(found: Assessment, first: str) -> Iterator[str]:
         said = f"{mistake.said!r} ({mistake.confidence:.2f}) for {mistake.gold!r}"
         yield f"sure and wrong: {said}: {_excerpt(mistake.text)} [{mistake.id}]"
     if found.doubts:
-        yield _on_doubts("gold labels", found.doubts)
+        yield _on_doubts("gold labels", found.doubts) + "; what is wrong, correct in the file"
 
 
 def _on_leaks(found: Assessment, first: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from redct.errors import InputError
 from redct.hub.api import ApiLabeler
 from redct.hub.labeler import Labeler, Share
 from redct.hub.store import LabelStore
+from redct.hub.times import time_in_words
 from redct.task import Task
 
 SHOWN = 3  # prompts that a dry run prints
@@ -119,8 +120,10 @@ def show_plan(labeler: Labeler) -> None:
 
 
 def show_usage(store: LabelStore) -> None:
-    """Prints what the replies of an endpoint have taken, where the labels come from one."""
-    usage = store.manifest().get("usage")
+    """Prints how long labeling took in all its runs, and what the replies of an endpoint cost where there is one."""
+    manifest = store.manifest()
+    print(f"labeling took so far: {time_in_words(manifest.get('time'), store.rows())}")
+    usage = manifest.get("usage")
     if usage is None:
         return
     tokens = f"{usage['prompt_tokens']:,} prompt tokens ({usage['cached_tokens']:,} cached)"

@@ -41,7 +41,7 @@ def show_validation(checkpoint: Path, seed: int) -> None:
     observed = np.pad(counts.numpy().astype(np.int64), ((0, 0), (0, 1)))
     found = evaluate_confusion(observed, seed=seed)["macro_f1"]
     interval = f"95 % interval {found.low:.3f} to {found.high:.3f}, {observed.sum():,} documents"
-    print(f"validation macro-F1 {found.value:.3f} ({interval}), of the best epoch on them")
+    print(f"validation macro-F1 {found.value:.3f} ({interval})")
 
 
 def show_expected_gain(data: LabeledTextDataModule) -> None:

@@ -1,13 +1,18 @@
 """`redct sample`: chooses the documents of a round, and says what was chosen and what more answers would bring."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from redct.cli.show import show_table
-from redct.experts import RANDOMISED, STRATEGIES, Ledger, Round, seconds_per_document
+from redct.errors import InputError
+from redct.evidence.doubts import Doubt, doubted_answers
+from redct.experts import RANDOMISED, STRATEGIES, Ledger, Round, look_again, seconds_per_document, waiting
 from redct.hub.store import LabelTable
+from redct.training.corpus import LabeledCorpus
 from redct.training.datamodule import LabeledTextDataModule
 from redct.training.forecast import forecast
 
@@ -19,6 +24,18 @@ WHY_RANDOMISED = (
 STRATEGY_HELP = "data.experts.strategy is one of " + "; ".join(
     f"{name} ({strategy.help})" for name, strategy in STRATEGIES.items()
 )
+
+Source = Literal["corpus", "suspects"]
+
+
+def add_flags(parser: Any) -> None:  # noqa: ANN401 - jsonargparse's parser
+    """Adds the flags to the parser of `sample` that are no names in Python."""
+    help_text = (
+        "corpus, or suspects: answers of people that the LLM makes look wrong (see redct test), the most suspect "
+        "first, for a second look; the draw that they come from, and its chances, stay as they are (a gold label that "
+        "looks wrong is corrected in its file: one changed by what the classifiers say would no longer judge them)"
+    )
+    parser.add_argument("--from", type=Source, default="corpus", help=help_text)
 
 
 def choose_round(
@@ -39,8 +56,7 @@ def choose_round(
     for note in [*corpus.splits().notes, *dict.fromkeys(corpus.notes)]:
         print(note)
     _show(chosen, table)
-    if corpus.experts is not None and corpus.experts.answers != "ledger":
-        print(f"data.experts.answers is {corpus.experts.answers}; fit uses people's answers where it is ledger")
+    _say_what_fit_uses(corpus)
     with Ledger(corpus.asking.ledger) as ledger:
         seconds = seconds_per_document(ledger.answers())
         if seconds is not None:
@@ -48,6 +64,58 @@ def choose_round(
             print(f"by what a document has taken so far ({seconds:.0f} s): {minutes:.0f} minutes")
         for line in forecast(ledger, documents, table, corpus.seed):
             print(line)
+
+
+def queue_suspects(corpus: LabeledCorpus, number: int | None) -> None:
+    """Queues answers that look wrong for a second look, and tells about it.
+
+    Args:
+        corpus: The study.
+        number: Of a round, which a second look is not told by.
+
+    Raises:
+        InputError: When there is such a number, the study has no experts, or the LLM was not asked about all documents.
+    """
+    if number is not None:
+        raise InputError(f"--round: found {number} with --from suspects, expected it without; rounds are of the corpus")
+    if corpus.experts is None:
+        raise InputError("data.experts: found nothing, expected a budget, such as {budget: 0.1}")
+    doubts = doubted_answers(corpus)
+    if not corpus.asking.ledger.exists():
+        print(_nobody(corpus))
+        return
+    documents = corpus.splits().train.documents
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
+        found = look_again(corpus.experts, [doubt.id for doubt in doubts], documents, ledger)
+        if found is not None:
+            _show_look(found, doubts, waiting([found], ledger.answers()))
+            _say_what_fit_uses(corpus)
+        elif not corpus.asking.so_far(documents).shares:
+            print(_nobody(corpus))
+        else:
+            print("no answer looks wrong that had no second look yet (to tell takes two labels with 5 answers each)")
+
+
+def _nobody(corpus: LabeledCorpus) -> str:
+    assert corpus.experts is not None
+    if corpus.experts.answers == "ledger":
+        return "nobody has answered yet, so no answer is suspect: redct annotate first"
+    what = "the gold column stands" if corpus.experts.answers == "gold" else f"{corpus.experts.answers} stands"
+    return f"{what} for the experts (data.experts.answers) and people have not answered: correct what is wrong there"
+
+
+def _say_what_fit_uses(corpus: LabeledCorpus) -> None:
+    if corpus.experts is not None and corpus.experts.answers != "ledger":
+        print(f"data.experts.answers is {corpus.experts.answers}; fit uses people's answers where it is ledger")
+
+
+def _show_look(found: Round, doubts: Sequence[Doubt], left: Sequence[str]) -> None:
+    """Prints what is suspected of the documents that wait for a second look, and where they are settled."""
+    asked = Counter((doubt.label, doubt.likelier) for doubt in doubts if doubt.id in {*left})
+    title = f"second look {found.parameters['round']}: {len(found.ids):,} documents, {len(left):,} still to settle"
+    show_table(title, ["answer", "or rather", "documents"], [[*pair, f"{n:,}"] for pair, n in asked.most_common()])
+    print("settle them under Adjudicate (redct annotate), or in a table (redct exchange --queue --to FILE)")
+    print("estimates keep the first draw and its chances, but lean to the LLM: only what it contradicts is checked")
 
 
 def _show(chosen: Round, table: LabelTable) -> None:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from redct.cli.show import show_table
 from redct.cli.studyfile import read_study
-from redct.experts import Ledger, verdicts
+from redct.experts import Ledger, verdicts, waiting
 from redct.experts.records import GOLD
 from redct.files import sha256
 from redct.hub.store import LabelStore
+from redct.hub.times import duration
 from redct.training.corpus import LabeledCorpus
 
 
@@ -49,7 +50,8 @@ def _predict(folder: str | Path) -> Step:
     manifest = store.manifest()
     if not manifest.get("complete"):
         return Step("predict", False, f"interrupted after {store.rows():,} documents; the same command goes on")
-    return Step("predict", True, f"{store.rows():,} documents, {manifest['counts']['errors']:,} without label")
+    what = f"{store.rows():,} documents, {manifest['counts']['errors']:,} without label"
+    return Step("predict", True, what + (f"; {duration(time['seconds'])}" if (time := manifest.get("time")) else ""))
 
 
 def _experts(corpus: LabeledCorpus) -> list[Step]:
@@ -65,18 +67,21 @@ def _experts(corpus: LabeledCorpus) -> list[Step]:
     with Ledger(corpus.asking.ledger) as ledger:
         rounds = ledger.rounds_for_people()
         answers = [answer for answer in ledger.answers() if answer.annotator != GOLD]
+        again = len(waiting(ledger.second_looks(), answers))
     chosen, found = {document for each in rounds for document in each.ids}, verdicts(answers)
     left = len(chosen - found.keys())
     open_cases = sum(verdict.disputed or verdict.left_out() == "flagged" for verdict in found.values())
     what = f"{len(found):,} of {len(chosen):,} documents"
     if open_cases:
         what += f"; {open_cases:,} disputed or flagged, to be settled under Adjudicate"
+    if again:
+        what += f"; {again:,} to be looked at again under Adjudicate"
     named = {answer.label for answer in answers if answer.label is not None}
     if foreign := sorted(named - set(corpus.task.labels)):
         what += f"; answers are labeled {foreign[0]!r}, which task.labels lacks"
     return [
         Step("sample", bool(chosen), f"{len(chosen):,} documents in {len(rounds)} round(s)"),
-        Step("annotate", bool(chosen) and not left and not foreign, what),
+        Step("annotate", bool(chosen) and not (left or again or foreign), what),
     ]
 
 

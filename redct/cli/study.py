@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,14 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from transformers.utils import logging as transformers_logging
 
-from redct.cli import estimate, labeling, testing, tune
+from redct.cli import baselines, estimate, labeling, sample, testing, tune
 from redct.cli.progress import StudyProgressBar
 from redct.cli.results import show_expected_gain, show_labels, show_validation
-from redct.cli.sample import STRATEGY_HELP, WHY_RANDOMISED
 from redct.cli.studyfile import study_folder
 from redct.cli.trainer import SWITCHES, StudyTrainer
 from redct.errors import InputError
@@ -32,7 +32,7 @@ from redct.training.length import SuitableLength
 
 COMMANDS = {
     "predict": "Label documents with a large language model.",
-    "sample": f"Choose the documents that experts are to label. {WHY_RANDOMISED} {STRATEGY_HELP}",
+    "sample": f"Choose the documents that experts are to label. {sample.WHY_RANDOMISED} {sample.STRATEGY_HELP}",
     "fit": "Relabel with experts, then train the edge classifier.",
     "validate": "Score the best checkpoint on the validation documents.",
     "test": "Score the best checkpoint on held-out documents, beside the LLM.",
@@ -77,7 +77,7 @@ class StudyCLI(LightningCLI):
             "fit": shared | {"train_dataloaders", "val_dataloaders"},
             "validate": shared | {"verbose"},
             "test": shared | {"verbose"},
-            "sample": shared,
+            "sample": shared | {"source"},
             "estimate": shared | {"options"},
             "export": shared | set(SWITCHES),
         }
@@ -86,12 +86,15 @@ class StudyCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             labeling.add_flags(parser)
+        if subcommand == "sample":
+            sample.add_flags(parser)
         if subcommand == "estimate":
             estimate.add_options(parser)
         if subcommand == "test":
             testing.add_flags(parser)
         if subcommand == "fit":
             tune.add_flags(parser)
+            baselines.add_flags(parser)
         if subcommand == "export":
             for flag, text in SWITCHES.items():
                 parser.add_argument(f"--{flag}", action="store_true", help=text)
@@ -136,7 +139,9 @@ class StudyCLI(LightningCLI):
                 f"{path}: checkpoint of another task, with labels {trained.get('labels')}; "
                 f"expected {asked['labels']} (task.labels)"
             )
-        for option, value in asked.items():
+        # The other options say how it is trained, and do not change what it is.
+        for option in asked if self.config.subcommand == "fit" else ["encoder"]:
+            value = asked[option]
             if option in trained and value != trained[option]:
                 raise InputError(
                     f"model.{option}: found {value!r}, but {path} was trained with {trained[option]!r}; "
@@ -175,8 +180,9 @@ class StudyCLI(LightningCLI):
             ours.append(SuitableLength())
         if self.subcommand == "fit":
             folder = self.folder / "checkpoints"
-            ours.append(ModelCheckpoint(folder, "best", "val_loss", save_last=True, enable_version_counter=False))
-            ours.append(EarlyStopping("val_loss", patience=3))
+            # The last epoch, not the best one: few validation documents tell epochs apart by chance, the learning rate
+            # has fallen to zero only there, and a score that nothing was chosen by is an honest one.
+            ours.append(ModelCheckpoint(folder, "best", save_last=True, enable_version_counter=False))
         return ours
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -185,6 +191,8 @@ class StudyCLI(LightningCLI):
             kwargs["return_predictions"] = False
         if subcommand == "export":
             kwargs |= {flag: self.config_init[subcommand][flag] for flag in SWITCHES}
+        if subcommand == "sample":
+            kwargs["source"] = self.config_init[subcommand]["from"]
         if subcommand == "estimate":
             kwargs["options"] = estimate.read_options(self.config_init[subcommand])
         if subcommand == "test":
@@ -233,7 +241,8 @@ class StudyCLI(LightningCLI):
 
     def after_sample(self) -> None:
         """Says where the documents are answered."""
-        if files := self.config[self.subcommand].get("config"):
+        config = self.config[self.subcommand]
+        if config["from"] == "corpus" and (files := config.get("config")):
             elsewhere = str(self.folder) != study_folder(files, None)
             folder = f" --trainer.default_root_dir {self.folder}" if elsewhere else ""
             self._say([f"answer them: redct annotate --config {files[-1]}{folder}"])
@@ -255,16 +264,32 @@ class StudyCLI(LightningCLI):
                     config[group][option] = value  # so that the saved options are those of the training
 
     def after_fit(self) -> None:
-        """Saves the best classifier for transformers too, and says where everything lies."""
+        """Saves the classifier, and trains others to compare it with if asked to."""
+        self._save()
+        config = self.config[self.subcommand]
+        if config.baselines:
+            baselines.train(self.trainer, self.data, repr([config.model, config.trainer]), self._anew)
+
+    def _anew(self) -> tuple[StudyTrainer, EdgeClassifier]:
+        """Returns trainer and classifier as the options make them, untrained."""
+        other = copy(self)
+        other.save_config_callback = None
+        LightningCLI.instantiate_classes(other)
+        assert isinstance(other.trainer, StudyTrainer)
+        return other.trainer, other.model
+
+    def _save(self) -> None:
+        """Saves the classifier for transformers too, and says where everything lies."""
         keeper = self.trainer.checkpoint_callback
         if not self.trainer.is_global_zero or not isinstance(keeper, ModelCheckpoint) or not keeper.best_model_path:
             return
-        best, score = keeper.best_model_path, keeper.best_model_score
+        best = keeper.best_model_path
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
         model = EdgeClassifier.load_from_checkpoint(best, map_location="cpu", weights_only=True)
         folder = self.folder / "checkpoints" / "best"
         model.save_huggingface(folder, self.data.max_length)
-        print(f"best checkpoint: {best} (val_loss {score:.4f})")
+        loss = self.trainer.callback_metrics.get("val_loss")
+        print(f"checkpoint: {best}" + ("" if loss is None else f" (val_loss {loss:.4f})"))
         show_validation(Path(best), self.study.seed)
         print(f"for transformers: {folder}")
         show_expected_gain(self.data)
@@ -276,16 +301,18 @@ class StudyCLI(LightningCLI):
 
     def after_test(self) -> None:
         """Compares the classifier with others, and says where it fails."""
-        documents, config = self.data.parts["test"].part.documents, self.config[self.subcommand]
+        config, documents = self.config[self.subcommand], self.data.parts["test"].part.documents
+        checkpoint = Path(config.ckpt_path)
         probs = np.array([self.model.predictions[n] for n in range(len(documents))])
+        others = baselines.ask(self.trainer, self.data, checkpoint)
         if testing.labels_corpus(config, self.study):
             assert isinstance(self.trainer, StudyTrainer)
-            self.trainer.label_corpus(self.model, self.data, Path(config.ckpt_path))
+            self.trainer.label_corpus(self.model, self.data, checkpoint)
         if not self.trainer.is_global_zero:
             return
-        found = testing.examine(self.study, documents, probs, self.asked, self.data.encoder)
+        found = testing.examine(self.study, documents, probs, self.asked, others, self.data.encoder)
         self._say([*self.study.splits().notes, *dict.fromkeys(self.study.notes)])
-        testing.report(found, Path(config.ckpt_path), self.folder / "metrics.json")
+        testing.report(found, checkpoint, self.folder / "metrics.json")
 
     def _say(self, notes: Sequence[str]) -> None:
         if self.trainer.is_global_zero:

@@ -1,6 +1,6 @@
 """`redct test`: gathers who labeled the held-out documents, and has them examined."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -116,23 +116,23 @@ def examine(
     documents: Sequence[Document],
     probs: npt.NDArray[np.float64],
     asked: Asked,
+    others: Mapping[str, npt.NDArray[np.float64]] | None = None,
     encoder: str | None = None,
 ) -> Examined:
     """Examines the edge classifier beside everybody else who labeled the held-out documents.
-
-    Classifiers trained in another way, such as on the LLM's labels alone, join the raters here, by their distributions
-    on the same documents.
 
     Args:
         corpus: The study's documents.
         documents: The N held-out ones with gold labels.
         probs: (N, K) the edge classifier's label distributions.
         asked: What the flags ask for.
+        others: (N, K) label distributions of classifiers that were trained in another way, by name.
         encoder: The edge classifier's, see `stand_ins`.
     """
     task, train = corpus.task, _trained_on(corpus)
     gold = corpus.test_part().label
     raters = {EDGE: Rater(probs.argmax(axis=1), probs), **_llms(corpus, documents)}
+    raters |= {name: Rater(each.argmax(axis=1), each) for name, each in (others or {}).items()}
     if train is not None:
         baseline = tfidf_probs(train, documents, corpus.seed)
         raters[TFIDF] = Rater(baseline.argmax(axis=1), baseline)
@@ -144,7 +144,15 @@ def examine(
     ceilings, substitutions = stand_ins(corpus, predictions, encoder)
     if ceilings and EDGE not in ceilings:
         corpus.notes.append(f"the {EDGE} beside experts needs its labels out of fold: redct estimate --labels edge")
-    return Examined(found, ceilings, substitutions, doubted_answers(corpus), asked.columns, predictions)
+    return Examined(found, ceilings, substitutions, _doubted(corpus), asked.columns, predictions)
+
+
+def _doubted(corpus: LabeledCorpus) -> list[Doubt]:
+    """People's doubted answers; none where they are of another codebook, or the LLM was not asked."""
+    try:
+        return doubted_answers(corpus)
+    except InputError:  # other commands say so
+        return []
 
 
 def report(found: Examined, checkpoint: Path, path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lightning.pytorch.accelerators import CPUAccelerator
 
 from redct.cli.estimate import show_estimates
-from redct.cli.sample import choose_round
+from redct.cli.sample import Source, choose_round, queue_suspects
 from redct.edge.export import Exported, ExportOptions, export_bundle, export_huggingface
 from redct.evidence.edge_labels import IN_SAMPLE, NOTHING, OUT_OF_FOLD, EdgeLabels, hash_of, served_by
 from redct.evidence.estimates.inquiry import EstimateOptions, Inquiry
@@ -36,6 +36,7 @@ class StudyTrainer(L.Trainer):
         self,
         model: EdgeClassifier,
         datamodule: LabeledTextDataModule,
+        source: Source = "corpus",
         round: int | None = None,
         folds: int = 2,
     ) -> None:
@@ -44,10 +45,14 @@ class StudyTrainer(L.Trainer):
         Args:
             model: The study's classifier, whose options train the students of `disagreement`.
             datamodule: The study's documents.
+            source: What to choose from, see `--from`.
             round: Which round; the next one continues and asks nobody twice. 1 by default.
             folds: Students that `disagreement` trains, each on the documents of the others.
         """
         corpus = datamodule.corpus
+        if source == "suspects":
+            queue_suspects(corpus, round)
+            return
 
         def edge_probs() -> npt.NDArray[np.float64]:
             return self._cross_fit(model, datamodule, corpus.targets_so_far(), folds)

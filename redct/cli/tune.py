@@ -144,4 +144,4 @@ def _notes(choice: Choice | None, path: Path) -> list[str]:
     if d.value + d.standard_error >= 0:
         why = "none is better" if not d.value else "the best is not better by more than noise (one standard error)"
         return [*lines, f"the defaults are kept: {why}; log loss {choice.default_loss:.4f}"]
-    return [*lines, f"chosen: {choice.chosen}; use it from now on: --config STUDY.yaml --config {path}"]
+    return [*lines, f"chosen: {choice.chosen}; to train so again: --config STUDY.yaml --config {path}"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from redct.documents import Document
-from redct.errors import InputError
 from redct.evidence.suspects import Suspect, find_suspects
+from redct.experts import Ledger, waiting
 from redct.training.corpus import LabeledCorpus
 
 
@@ -36,20 +36,31 @@ def doubts_of(suspects: Sequence[Suspect], documents: Sequence[Document], labels
 def doubted_answers(corpus: LabeledCorpus) -> list[Doubt]:
     """Returns people's answers that the LLM, which has not learned from them, makes look wrong.
 
+    Those that somebody settled, or gave a second look, are right as far as people can tell.
+
     Args:
         corpus: A study's documents, labels and answers; without either of these, nothing is doubted.
 
     Returns:
         The most doubtful first.
+
+    Raises:
+        InputError: When the LLM was not asked about all documents, or an answer is of another codebook.
     """
     if not corpus.asking.ledger.exists():
         return []
     documents = corpus.splits().train.documents
-    try:
-        answers, probs = corpus.asking.so_far(documents).without_ties(), corpus.own_labels().probs
-    except InputError:  # of another codebook, or the LLM was not asked: other commands say so
-        return []
+    answers, probs = corpus.asking.so_far(documents).without_ties(), corpus.own_labels().probs
     label = np.full(len(documents), -1, dtype=np.int64)
     for n, shares in answers.shares.items():
         label[n] = shares.argmax()
-    return doubts_of(find_suspects(label, probs), documents, corpus.task.labels)
+    settled = _looked_at(corpus) | {documents[n].id for n, how in answers.decided.items() if how == "resolution"}
+    found = doubts_of(find_suspects(label, probs), documents, corpus.task.labels)
+    return [doubt for doubt in found if doubt.id not in settled]
+
+
+def _looked_at(corpus: LabeledCorpus) -> set[str]:
+    """The documents whose second look is over."""
+    with Ledger(corpus.asking.ledger, create=False) as ledger:
+        looks, answers = ledger.second_looks(), ledger.answers()
+    return {document for each in looks for document in each.ids} - {*waiting(looks, answers)}

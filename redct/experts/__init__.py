@@ -5,6 +5,7 @@ from redct.experts.ledger import Ledger
 from redct.experts.pool import Pool
 from redct.experts.records import Answer, Round
 from redct.experts.sampling import Experts, choose_for_experts, choose_for_gold
+from redct.experts.second_look import look_again, waiting
 from redct.experts.strategies import RANDOMISED, STRATEGIES, Choice, choose, needs
 from redct.experts.verdicts import Verdict, majority, verdicts
 from redct.experts.weights import Estimate, Wave, Weights, mean, unit_variance, waves_of, weigh
@@ -26,12 +27,14 @@ __all__ = [
     "choose",
     "choose_for_experts",
     "choose_for_gold",
+    "look_again",
     "majority",
     "mean",
     "needs",
     "seconds_per_document",
     "unit_variance",
     "verdicts",
+    "waiting",
     "waves_of",
     "weigh",
 ]

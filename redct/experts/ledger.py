@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from redct.documents import Document
 from redct.errors import InputError, RedctError
-from redct.experts.records import JSON, Answer, Asked, OutdatedError, Round
+from redct.experts.records import JSON, SUSPECTS, Answer, Asked, OutdatedError, Round
 from redct.experts.strategies import Choice
 
 SCHEMA_VERSION: Final = 2
@@ -99,9 +99,17 @@ class Ledger:
             raise
 
     def rounds(self, asked: Asked | None = None) -> list[Round]:
-        """Returns the rounds in which somebody is asked, in the order of recording; by default all."""
-        query = "SELECT number FROM rounds WHERE asked = ? OR ? IS NULL ORDER BY number"
-        return [self._read_round(number) for (number,) in self._query(query, (asked, asked))]
+        """Returns the rounds in which somebody is asked, in the order of recording; by default anybody.
+
+        Second looks are not among them: their documents were drawn before, so they have no part in any weight.
+        """
+        query = "SELECT number FROM rounds WHERE (asked = ? OR ? IS NULL) AND strategy != ? ORDER BY number"
+        return [self._read_round(number) for (number,) in self._query(query, (asked, asked, SUSPECTS))]
+
+    def second_looks(self) -> list[Round]:
+        """Returns the rounds in which answers are looked at again, see `redct.experts.second_look`."""
+        query = "SELECT number FROM rounds WHERE strategy = ? ORDER BY number"
+        return [self._read_round(number) for (number,) in self._query(query, (SUSPECTS,))]
 
     def rounds_for_people(self) -> list[Round]:
         """Returns the rounds that people answer: the experts' or, without any, the latest that gold answered."""
@@ -135,7 +143,8 @@ class Ledger:
             digests: (N,) of what the documents say, see `Document.digest`; without them changed texts go unnoticed.
 
         Raises:
-            InputError: When ids repeat, the same round is there already, or people would be asked twice.
+            InputError: When ids repeat, the same round is there already, or people would be asked twice, or be to
+                look again twice.
             ValueError: When the choice does not fit the ids.
         """
         rows = _rows(ids, choice, digests or [""] * len(ids))
@@ -144,7 +153,7 @@ class Ledger:
                 found = f"{strategy}, seed {seed}, {_canonical(parameters)}"
                 raise InputError(f"{self.path}: found a round with {found}, expected none yet")
             if asked == "experts":
-                self._check_never_asked([ids[position] for position in choice.chosen])
+                self._check_never_asked([ids[position] for position in choice.chosen], strategy == SUSPECTS)
             insert = "INSERT INTO rounds (asked, strategy, seed, parameters, recorded_at) VALUES (?, ?, ?, ?, ?)"
             values = (asked, strategy, seed, _canonical(parameters), _now())
             number = self._connection.execute(insert, values).lastrowid
@@ -246,13 +255,13 @@ class Ledger:
             raise InputError(f"{self.path}: answer to {answer.document!r} by {answer.annotator}: {error}") from error
         return Answer(*values, number=int(number or 0))
 
-    def _check_never_asked(self, documents: Sequence[str]) -> None:
+    def _check_never_asked(self, documents: Sequence[str], again: bool) -> None:
         query = (
             "SELECT round FROM eligible JOIN rounds ON number = round "
-            "WHERE document = ? AND chosen = 1 AND asked = 'experts'"
+            "WHERE document = ? AND chosen = 1 AND asked = 'experts' AND (strategy = ?) = ?"
         )
         for document in documents:
-            if row := self._connection.execute(query, (document,)).fetchone():
+            if row := self._connection.execute(query, (document, SUSPECTS, again)).fetchone():
                 raise InputError(
                     f"{self.path}: {document!r} was chosen in round {row[0]} already, expected new documents"
                 )

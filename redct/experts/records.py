@@ -17,6 +17,8 @@ somebody resolves it, or reopens what was resolved."""
 
 GOLD: Final = "gold"  # the annotator's name where the gold column stands for the experts
 
+SUSPECTS: Final = "suspects"  # the strategy of a second look
+
 LONGEST_NAME: Final = 80
 
 

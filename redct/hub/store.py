@@ -22,6 +22,7 @@ from redct import __version__
 from redct.digests import Digests
 from redct.errors import InputError
 from redct.files import sha256, whole, write_json
+from redct.hub.times import Lap, labeling_time
 
 SCHEMA = pa.schema(
     [
@@ -235,15 +236,16 @@ class LabelStore:
                 found[kind] = so_far + count, example
         return found
 
-    def write_part(self, rows: Sequence[LabelRow], rank: int = 0) -> Path:
+    def write_part(self, rows: Sequence[LabelRow], rank: int = 0, time: Lap | None = None) -> Path:
         """Adds rows as one part and returns its path; the rows are on disk when it returns.
 
         Args:
             rows: The rows; no id may be in the store already.
             rank: The writing process; processes of different ranks may write at the same time.
+            time: What it took to label them, see `Clock.lap`.
         """
         columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-        return self._write(pa.table(columns, schema=SCHEMA), rank)
+        return self._write(pa.table(columns, schema=SCHEMA), rank, **({"time": time} if time else {}))
 
     def drop_errors(self) -> Iterator[list[str]]:
         """Takes the error rows out, part by part, and yields the ids of their documents, which may be labeled again.
@@ -255,11 +257,12 @@ class LabelStore:
             failed = table.column("error").is_valid()
             if sidecar["rows"] and (ids := table.column("id").filter(failed).to_pylist()):
                 yield ids
-                self._write(table.filter(pc.invert(failed)), replaces=path.name)
+                time = {"time": sidecar["time"]} if "time" in sidecar else {}
+                self._write(table.filter(pc.invert(failed)), replaces=path.name, **time)
                 path.with_suffix(".json").unlink()
                 path.unlink()
 
-    def _write(self, table: pa.Table, rank: int = 0, **more: str) -> Path:
+    def _write(self, table: pa.Table, rank: int = 0, **more: str | Lap) -> Path:
         path = self._new_part(rank)
         with whole(path) as temporary:
             pq.write_table(table, temporary)
@@ -286,15 +289,16 @@ class LabelStore:
         manifest = self.manifest()
         labels: Counter[str] = Counter()
         parts = {}
-        rows = errors = 0
-        for path, sidecar in self._parts():
+        rows, errors, complete = 0, 0, list(self._parts())
+        for path, sidecar in complete:
             table = _read_columns(path, ["label", "error"])
             rows += len(table)
             labels.update(_counts(table.column("label")))
             errors += len(table) - table.column("error").null_count
             parts[path.name] = {"rows": sidecar["rows"], "sha256": sidecar["sha256"]}
         counts = {"documents": rows, "errors": errors, "labels": {name: labels[name] for name in manifest["labels"]}}
-        manifest |= {"complete": True, "counts": counts, "parts": parts, **facts}
+        time = labeling_time(sidecar for _, sidecar in complete)
+        manifest |= {"complete": True, "counts": counts, "parts": parts, "time": time, **facts}
         write_json(self.manifest_path, manifest)
         return manifest
 

@@ -1,13 +1,14 @@
 """Writes predictions into the label store while Lightning's prediction loop runs."""
 
-import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from redct.hub.store import LabelRow, LabelStore
+from redct.hub.times import Clock
 
 
 class LabelWriter(BasePredictionWriter):
@@ -32,13 +33,14 @@ class LabelWriter(BasePredictionWriter):
         self.rows_per_part = rows_per_part
         self.seconds_per_part = seconds_per_part
         self._rows: list[LabelRow] = []
-        self._since = time.monotonic()
+        self._clock = Clock("")
         self._rank = 0
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock of the first part."""
         self._rank = trainer.global_rank
-        self._since = time.monotonic()
+        run = trainer.strategy.broadcast(datetime.now(UTC).isoformat())
+        self._clock = Clock(run, trainer.global_rank, trainer.world_size)
 
     def write_on_batch_end(
         self,
@@ -52,7 +54,7 @@ class LabelWriter(BasePredictionWriter):
     ) -> None:
         """Takes the rows of one batch."""
         self._rows.extend(prediction)
-        late = time.monotonic() - self._since > self.seconds_per_part
+        late = self._clock.seconds > self.seconds_per_part
         if len(self._rows) >= self.rows_per_part or late:
             self._flush()
 
@@ -71,6 +73,5 @@ class LabelWriter(BasePredictionWriter):
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
-        self._since = time.monotonic()
         if rows:
-            self.store.write_part(rows, self._rank)
+            self.store.write_part(rows, self._rank, self._clock.lap())

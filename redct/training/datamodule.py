@@ -1,7 +1,9 @@
 """The LightningDataModule: a labeled corpus, tokenised and in batches."""
 
+from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning as L
 import numpy as np
@@ -28,6 +30,7 @@ class LabeledTextDataModule(L.LightningDataModule):
     Attributes:
         corpus: The documents, their labels and answers, without anything of torch.
         parts: Each part of them that the present stage needs, tokenised.
+        given: What to train and to validate on in place of the corpus' own targets, see `with_parts`.
 
     Args:
         encoder: The encoder whose tokenizer is used; the command line takes it from the model.
@@ -51,14 +54,21 @@ class LabeledTextDataModule(L.LightningDataModule):
         self.encoder, self.max_length, self.batch_size = encoder, max_length, batch_size
         self.corpus = LabeledCorpus(**corpus)
         self.parts: dict[str, EncodedPart] = {}
+        self.given: Mapping[str, Part] | None = None
         self.corpus.asking.evidence["embeddings"] = self.embeddings
         self.prepare_data_per_node = False  # the study's folder is shared by all nodes
+
+    def with_parts(self, parts: Mapping[str, Part]) -> Self:
+        """Returns the same to train and to validate on other parts; the study's targets on disk stay as they are."""
+        other = copy(self)
+        other.given, other.parts = parts, {}
+        return other
 
     def prepare_data(self) -> None:
         """Chooses experts' documents, tokenises and caches, in one process; `setup` then finds all of it."""
         assert self.trainer is not None
         stage = self.trainer.state.fn.value if self.trainer.state.fn else "fit"
-        if stage == "fit":
+        if stage == "fit" and self.given is None:
             self.corpus.write_provenance(self.corpus.fit_parts())
         self.setup(stage)
 
@@ -70,7 +80,10 @@ class LabeledTextDataModule(L.LightningDataModule):
         """
         if self.trainer is not None and self.trainer.world_size > 1:
             self._check_sampler()
-        parts = {"test": self.corpus.test_part()} if stage == "test" else self.corpus.written_parts()
+        if stage == "test":
+            parts: Mapping[str, Part] = {"test": self.corpus.test_part()}
+        else:
+            parts = self.given or self.corpus.written_parts()
         tokenizer, length = load_tokenizer(self.encoder), self.length()
         for name, part in parts.items():
             tokens = tokenise(tokenizer, part.documents, length, self.cache)

@@ -10,20 +10,26 @@ STEPS: Final = 300
 EPOCHS: Final = 3
 
 
-def suitable_epochs(batches: int) -> int:
-    """Returns how often to see all documents: at least 3 times, and in about 300 steps or more.
+def suitable_epochs(batches: int, epochs: int = EPOCHS, steps: int | None = None) -> int:
+    """Returns how often to see all documents: in about 300 steps or more.
 
     Args:
         batches: Optimizer steps an epoch, at least 1.
+        epochs: How often at least.
+        steps: How many steps at most, whatever that is in epochs; None for any number.
     """
-    return max(EPOCHS, ceil(STEPS / batches))
+    suitable = max(epochs, ceil(STEPS / batches))
+    return suitable if steps is None else min(suitable, ceil(steps / batches))
 
 
 class SuitableLength(Callback):
-    """Trains for a suitable number of epochs; in place of a trainer's own max_epochs."""
+    """Trains for a suitable number of epochs, see `suitable_epochs`; in place of a trainer's own max_epochs."""
+
+    def __init__(self, epochs: int = EPOCHS, steps: int | None = None) -> None:
+        self.epochs, self.steps = epochs, steps
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Sets the number of epochs before the learning-rate schedule asks for it; the documents are read by now."""
         if stage == "fit":
-            batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
-            trainer.fit_loop.max_epochs = suitable_epochs(ceil(batches / trainer.accumulate_grad_batches))
+            batches = ceil(len(trainer.datamodule.train_dataloader()) / trainer.accumulate_grad_batches)  # type: ignore[attr-defined]
+            trainer.fit_loop.max_epochs = suitable_epochs(batches, self.epochs, self.steps)

@@ -1,7 +1,5 @@
 """The edge classifier's label distributions of documents that it was not trained on."""
 
-import hashlib
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ from redct.training.batches import EvaluationBatches, TrainingBatches
 from redct.training.classifier import EdgeClassifier, load_tokenizer
 from redct.training.embeddings import encoder_state
 from redct.training.encoded import EncodedPart
-from redct.training.parts import Part
+from redct.training.parts import Part, fingerprint
 from redct.training.tokens import tokenise
 
 Floats = npt.NDArray[np.float64]
@@ -68,7 +66,7 @@ def out_of_fold(
         raise InputError(f"folds: found {folds}, expected 2 to {len(part.documents)} (documents with a target)")
     joined, has_target = _aligned(part, documents)
     settings = [_model_settings(model_options), _trainer_settings(make_trainer()), max_length, batch_size, folds, seed]
-    folder = cache / f"out-of-fold-{_fingerprint(joined, settings)}"
+    folder = cache / f"out-of-fold-{fingerprint(joined, settings)}"
     # The seed itself draws documents for the experts: that draw must not depend on who is in which fold.
     fold = deal(np.where(has_target, joined.label, -1), folds, np.random.default_rng([seed, 2]))
     paths = [folder / f"{number}.npy" for number in range(folds)]
@@ -117,7 +115,7 @@ def unseen(
     k = train.target.shape[1]
     held_out = Part.known(documents, np.zeros(len(documents), np.int64), k, "")
     settings = [_model_settings(model_options), _trainer_settings(make_trainer()), max_length, batch_size, seed]
-    path = cache / f"unseen-{_fingerprint(train, [*settings, _fingerprint(held_out, [])])}.npy"
+    path = cache / f"unseen-{fingerprint(train, [*settings, fingerprint(held_out, [])])}.npy"
     if not path.exists():
         with isolate_rng():
             torch.manual_seed(seed)
@@ -179,12 +177,3 @@ def _trainer_settings(trainer: L.Trainer) -> list[Any]:
         raise InputError(f"trainer.devices: found {trainer.world_size} processes, expected 1 to predict out of fold")
     length = [trainer.max_epochs, trainer.max_steps, trainer.limit_train_batches, trainer.accumulate_grad_batches]
     return [*length, trainer.precision, trainer.gradient_clip_val, trainer.gradient_clip_algorithm]
-
-
-def _fingerprint(part: Part, settings: Sequence[Any]) -> str:
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    for array in (part.target, part.label, part.weight):
-        digest.update(array.tobytes())
-    for document in part.documents:
-        digest.update(json.dumps([document.id, document.text, document.context_text()]).encode())
-    return digest.hexdigest()[:32]

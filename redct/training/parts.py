@@ -1,5 +1,6 @@
 """Parts of a study's documents: to train on, to validate or test on, or kept aside."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +62,16 @@ class Part:
         index = np.asarray(label, dtype=np.int64)
         target = np.eye(n_labels, dtype=np.float32)[index]
         return cls(list(documents), target, index, np.ones(len(index), dtype=np.float32), [source] * len(index))
+
+
+def fingerprint(part: Part, settings: Sequence[Any]) -> str:
+    """Returns what tells training on a part, with settings as JSON values, from training on another, or otherwise."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for array in (part.target, part.label, part.weight):
+        digest.update(array.tobytes())
+    for document in part.documents:
+        digest.update(json.dumps([document.id, document.text, document.context_text()]).encode())
+    return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def only_answered(study: Path, asked: Path, folder: Path, share: float) -> Path:
     if len(answered) != round(share * len(rows)):
         raise ValueError(f"{asked}: found {len(answered)} documents, expected {share:.0%} of {len(rows)}")
     _write_rows(folder / "train.jsonl", answered)
-    # Too few to set some aside: validated on themselves, so that training goes on to its end.
+    # Too few to set some aside; nothing is chosen by the validation.
     _write_rows(folder / "validation.jsonl", [{**row, "id": f"again-{row['id']}"} for row in answered])
     for name in ("test.jsonl", "llm.jsonl"):
         shutil.copy(study.parent / name, folder / name)

@@ -57,6 +57,8 @@ def test_labels_and_what_they_cost_are_stored(remote, server) -> None:
     assert usage["prices_of"] == "2026-01-01"
     assert predict() == 0
     assert len(server.bodies) == 121
+    took = json.loads((LABELS / "manifest.json").read_text())["time"]
+    assert (took["documents"], took["runs"]) == (121, 1)
 
 
 def test_a_dry_run_shows_prompts_and_prices_and_sends_nothing(remote, server, capfd) -> None:

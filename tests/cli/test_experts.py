@@ -315,3 +315,62 @@ def test_what_is_meant_is_not_guessed(labeled, capfd) -> None:
     out = " ".join(capfd.readouterr().out.replace("│", " ").split())
     assert "1 disputed or flagged" in out
     assert "labeled 'undecided'" in out
+
+
+def test_suspect_answers_are_looked_at_again(labeled, capfd) -> None:
+    options = (*BY_PEOPLE, "--data.experts.strategy", "random", "--data.experts.budget", "60")
+    suspects = ("sample", *options, "--from", "suspects")
+    assert run(*suspects) == 0
+    assert "nobody has answered yet" in capfd.readouterr().out
+    assert "--round: found 2 with --from suspects" in refused(capfd, *suspects, "--round", "2")
+    assert run("sample", *options) == 0
+    (drawn,) = rounds()
+    # The LLM is right about these: what anna says instead is wrong.
+    wrong = [document for document in drawn.ids if int(document.removeprefix("d")) % 5][:6]
+    said = {document: gold(document) for document in drawn.ids}
+    said |= {document: LABELS[(LABELS.index(gold(document)) + 1) % 3] for document in wrong}
+    answer(*(Answer(document, "anna", label=label) for document, label in said.items()))
+
+    def shares() -> dict:
+        assert run("estimate", *options) == 0
+        found = json.loads((RUN / "estimates.json").read_text())["estimates"]
+        return {row["label"]: row["others"]["experts only"] for row in found}
+
+    before = shares()
+    capfd.readouterr()
+    assert run(*suspects) == run(*suspects) == 0, "the same once more"
+    assert "second look 1: " in capfd.readouterr().out
+    with Ledger(LEDGER) as ledger:
+        (look,) = ledger.second_looks()
+    assert rounds() == [drawn]
+    assert set(wrong) <= set(look.ids) <= set(drawn.ids)
+    assert shares() == before, "no part of the sample"
+    capfd.readouterr()
+    assert run("status", *options) == 0
+    assert f"{len(look.ids)} to be looked at again" in " ".join(capfd.readouterr().out.replace("│", " ").split())
+
+    assert run("exchange", *options, "--queue", "--to", "again.xlsx") == 0
+    sheet = pd.read_excel("again.xlsx", dtype=str)
+    assert (sheet.id.tolist(), set(sheet.kind), sheet.label.notna().sum()) == (look.ids, {"resolution"}, 0)
+    assert run("exchange", *options, "--take", "again.xlsx", "--annotator", "ben") == 0
+    assert "rows without an answer" in capfd.readouterr().out
+    sheet.label = [gold(document) for document in sheet.id]
+    sheet.to_excel("again.xlsx", index=False)
+    assert run("exchange", *options, "--take", "again.xlsx", "--annotator", "ben") == 0
+    assert f"answers recorded: {len(look.ids)}" in capfd.readouterr().out
+    after = shares()
+    truth = {label: sum(gold(document) == label for document in drawn.ids) / 60 for label in LABELS}
+    assert {label: after[label]["value"] for label in LABELS} == pytest.approx(truth)
+    assert after != before
+    capfd.readouterr()
+    assert run(*suspects) == 0
+    assert "no answer looks wrong that had no second look yet" in capfd.readouterr().out
+    assert run("sample", *options, "--data.experts.budget", "20", "--round", "2") == 0
+    assert not set(rounds()[1].ids) & set(drawn.ids)
+
+
+def test_people_do_not_correct_the_gold_column(labeled, capfd) -> None:
+    assert run("fit", "--trainer.max_epochs", "1") == 0
+    capfd.readouterr()
+    assert run("sample", "--from", "suspects") == 0
+    assert "the gold column stands for the experts" in capfd.readouterr().out

@@ -249,6 +249,8 @@ def _check_numbers(numbers: dict, page: Page) -> None:
     assert numbers["calibration"] == json.loads((RUN / "calibration.json").read_text())
     assert numbers["llm"]["labels"] == dict(zip(LABELS, (30, 30, 30), strict=True))
     assert numbers["experts"]["documents"] == 50
+    assert numbers["stores"][0]["time"]["documents"] == 121
+    assert "documents a second" in " ".join(page.texts["td"])
     assert sum(numbers["margins"]["documents"]) == 90
     assert sum(numbers["margins"]["chosen"]) == 50
     assert (

@@ -63,6 +63,18 @@ def test_the_main_job(study, capfd) -> None:
     assert run("validate") == 0
 
 
+def test_the_same_seed_gives_the_same_classifier(study) -> None:
+    assert run("predict") == 0
+    weights = {}
+    for name, seed in (("one", "3"), ("again", "3"), ("other", "4")):
+        words = ("--trainer.default_root_dir", f"runs/{name}", "--data.labels", "runs/study/labels")
+        assert run("fit", *words, "--seed_everything", seed, "--trainer.max_epochs", "1") == 0
+        kept = torch.load(f"runs/{name}/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+        weights[name] = torch.cat([value.flatten().double() for value in kept.values()])
+    assert torch.equal(weights["one"], weights["again"])
+    assert not torch.equal(weights["one"], weights["other"])
+
+
 def test_two_devices_test_as_one(study) -> None:
     assert run("predict") == 0
     in_processes("fit", "--trainer.strategy", "ddp", "--trainer.devices", "2")
@@ -91,6 +103,8 @@ def test_two_devices_label_as_one(study, tiny_llm, dtype, tolerance) -> None:
     one = read_labels(RUN / "labels", LABELS)
     two_devices = ("--trainer.strategy", "ddp", "--trainer.devices", "2", "--trainer.default_root_dir", "runs/two")
     in_processes("predict", *words, *two_devices)
+    took = LabelStore("runs/two/labels").manifest()["time"]
+    assert (took["documents"], took["runs"], took["processes"]) == (121, 1, 2)
     two = read_labels("runs/two/labels", LABELS)
     assert len(two.ids) == len(set(two.ids)) == 121
     assert len(list(Path("runs/two/labels").glob("part-00001-*.parquet"))) == 1
@@ -139,6 +153,7 @@ def test_resumes_after_a_kill_without_relabeling(study, tiny_llm) -> None:
     assert run("predict") == 0
     table = read_labels(RUN / "labels", LABELS)
     assert len(table.ids) == len(set(table.ids)) == 121
+    assert store.manifest()["time"]["runs"] == 2
     for sidecar in (RUN / "labels").glob("part-*.json"):
         name = sidecar.with_suffix(".parquet").name
         assert name not in stored or sidecar.with_suffix(".parquet").read_bytes() == stored[name]

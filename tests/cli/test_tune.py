@@ -50,6 +50,8 @@ def test_a_search_stops_goes_on_and_its_choice_is_used(labeled, capfd, monkeypat
     assert trained()["global_step"] > trained()["epoch"] > 0  # went on after the study's only epoch
     saved = yaml.safe_load(max((RUN / "logs").glob("*/config.yaml"), key=lambda path: path.stat().st_mtime).read_text())
     assert (saved["model"]["learning_rate"], saved["trainer"]["max_epochs"]) == (0.01, 15)
+    assert run("test") == 0  # needs no option of the training
+    assert "model.learning_rate: found 0.001" in refused(capfd, "fit", "--ckpt_path", "last", *SHORT)
     assert main(["test", "--config", "study.yaml", "--config", str(RUN / "tuned.yaml")]) == 0
 
 

@@ -62,6 +62,28 @@ def test_a_resume_labels_what_is_missing_and_nothing_else(tmp_path: Path, as_lis
     assert label(tmp_path, documents).documents_left == 0
 
 
+def test_times_add_up_over_runs_and_parts_without_one_are_no_harm(tmp_path: Path) -> None:
+    documents, store = corpus(tmp_path), LabelStore(tmp_path / "store")
+    label(tmp_path, documents)
+    first = store.manifest()["time"]
+    assert (first["documents"], first["runs"], first["processes"]) == (100, 1, 1)
+    sidecars = sorted((tmp_path / "store").glob("part-*.json"))
+    for path in sidecars[:2]:  # killed before these
+        path.with_suffix(".parquet").unlink()
+        path.unlink()
+    old = json.loads(sidecars[2].read_text())
+    del old["time"]  # of an earlier version
+    sidecars[2].write_text(json.dumps(old))
+    label(tmp_path, documents)
+    both = store.manifest()["time"]
+    assert (both["documents"], both["runs"]) == (90, 2)
+    laps = [json.loads(path.read_text()).get("time") for path in (tmp_path / "store").glob("part-*.json")]
+    assert both["seconds"] == pytest.approx(sum(lap["seconds"] for lap in laps if lap), abs=1e-3)
+    assert both["documents_per_second"] == pytest.approx(90 / both["seconds"], abs=0.01)
+    label(tmp_path, documents)
+    assert store.manifest()["time"] == both, "where nothing is left to label, nothing was measured"
+
+
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_shares_are_disjoint_and_complete(tmp_path: Path, processes: int) -> None:
     class Process(ImportedLabels):

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from redct.experts import Ledger, seconds_per_document
+from redct.experts import Ledger, seconds_per_document, waiting
 from redct.experts.records import GOLD
 from redct.hub.store import LabelTable
 from redct.training.answers import Answers
@@ -37,13 +38,19 @@ def experts(corpus: LabeledCorpus, answers: Answers | None) -> dict[str, Any] | 
 
 
 def _time(corpus: LabeledCorpus) -> dict[str, Any]:
-    """How long people took, where that was measured."""
+    """How long people took, where that was measured, and how many answers they looked at again."""
     if not corpus.asking.ledger.exists():
-        return {"seconds": None, "seconds_per_document": None}
+        return {"seconds": None, "seconds_per_document": None, "seconds_median": None, "looked_at_again": 0}
     with Ledger(corpus.asking.ledger, create=False) as ledger:
         given = [answer for answer in ledger.answers() if answer.annotator != GOLD]
+        looks = ledger.second_looks()
     timed = [answer.duration_seconds for answer in given if answer.duration_seconds is not None]
-    return {"seconds": sum(timed) if timed else None, "seconds_per_document": seconds_per_document(given)}
+    return {
+        "seconds": sum(timed) if timed else None,
+        "seconds_per_document": seconds_per_document(given),
+        "seconds_median": median(timed) if timed else None,
+        "looked_at_again": sum(len(each.ids) for each in looks) - len(waiting(looks, given)),
+    }
 
 
 def learning(corpus: LabeledCorpus, table: LabelTable, answers: Answers) -> dict[str, Any] | None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from redct.evidence.report.charts import Series, flow, lines
 from redct.evidence.report.drawing import Alt, around
-from redct.evidence.report.parts import Figure, Section, Table, duration, share, tick
+from redct.evidence.report.parts import Figure, Section, Table, share, tick
+from redct.hub.times import duration, time_in_words
 
 
 def study(content: dict[str, Any]) -> Section:
@@ -39,8 +40,9 @@ def _steps(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
         how = ", ".join(dict.fromkeys(each["strategy"] for each in experts["rounds"])) or experts["source"]
         yield "Chosen for experts", f"{chosen:,} documents, by {how}"
         out = "".join(f"; {count:,} {why}" for why, count in experts["left_out"].items())
-        waiting = f"; {experts['unanswered']:,} unanswered" if experts["unanswered"] else ""
-        yield "Labeled by experts", f"{experts['documents']:,} documents{out}{waiting}"
+        counted = {"unanswered": experts["unanswered"], "looked at again": experts.get("looked_at_again")}
+        out += "".join(f"; {count:,} {what}" for what, count in counted.items() if count)
+        yield "Labeled by experts", f"{experts['documents']:,} documents{out}"
     if targets is not None:
         yield (
             "Trained and validated on",
@@ -75,15 +77,16 @@ def _training(content: dict[str, Any]) -> Iterator[Figure]:
         series,
         around("epoch", [n + 1.0 for n in valid], tick),
         around("loss", numbers, tick),
-        mark=(best + 1.0, "kept"),
+        mark=(best + 1.0, "least"),
     )
-    more = len(valid) - 1 - [*valid].index(best)
-    after = f"{more} further epochs brought nothing, so training was long enough"
-    yield Figure(
-        svg,
-        f"The validation loss is least in epoch {best + 1} of {len(valid)}, which was kept: "
-        + (f"{after}." if more else "it was still falling, so more epochs (trainer.max_epochs) may help."),
+    last = max(valid)
+    risen = float(valid[last]["val_loss"]) - float(valid[best]["val_loss"])
+    ended = (
+        "it fell to the end, so more epochs (trainer.max_epochs) may help"
+        if best == last
+        else f"it was least after epoch {best + 1} and {risen:.3f} higher in the end, so training was long enough"
     )
+    yield Figure(svg, f"The classifier is that of the last epoch, {last + 1}. On the validation documents, {ended}.")
 
 
 def _costs(content: dict[str, Any]) -> Table:
@@ -98,16 +101,17 @@ def _took(content: dict[str, Any]) -> Iterator[list[str]]:
         amount = f"{store['documents']:,} documents"
         if counted := usage or tokens:
             amount += f"; {counted['prompt_tokens']:,} prompt and {counted['completion_tokens']:,} completion tokens"
-        paid = usage and usage["cost_usd"] is not None
-        cost = (
-            f"{usage['cost_usd']:.4f} US dollars at the prices of {usage['prices_of']}" if paid else "no price recorded"
-        )
+        cost = time_in_words(store.get("time"), store["documents"])
+        if usage and usage["cost_usd"] is not None:
+            cost += f"; {usage['cost_usd']:.4f} US dollars at the prices of {usage['prices_of']}"
+        elif usage:
+            cost += "; no price recorded"
         made = store["fingerprint"]
         yield [f"predict: {made.get('model') or made['labeler']}", amount, cost]
     if (experts := content["experts"]) is not None:
-        spent = experts["seconds"]
-        each = experts["seconds_per_document"]
+        spent, each, median = (experts.get(name) for name in ("seconds", "seconds_per_document", "seconds_median"))
         took = f"{duration(spent)}, {each:.0f} s a document" if spent and each else "not measured"
+        took += f"; median of an answer {median:.0f} s" if median else ""
         yield ["experts", f"{experts['documents']:,} documents", took]
     if (training := content["training"]) is not None:
         seconds = training["seconds"]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from redct.evidence.report.parts import Values, known, percent
+from redct.training.baselines import TITLES
 
 TOLERATED: Final = 0.05
 """Macro-F1 by which a classifier may fall short of the LLM that taught it and still be called as good as it."""
@@ -53,7 +54,7 @@ def _points(gap: Values) -> str:
 
 
 def _floor(by_other: dict[str, Any]) -> Iterator[str]:
-    for name in ("TF-IDF + logistic", "majority class"):
+    for name in (*TITLES.values(), "TF-IDF + logistic", "majority class"):
         if name in by_other and known(by_other[name]) and by_other[name]["low"] <= 0:
             yield f"It is not shown to be better than {name.replace('logistic', 'logistic regression')}."
 

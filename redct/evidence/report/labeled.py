@@ -39,6 +39,7 @@ def stores(folder: str | Path) -> dict[str, Any]:
         "fingerprint": manifest["fingerprint"],
         "tokens": dict(tokens) if any(tokens.values()) else None,
         "usage": manifest.get("usage"),
+        "time": manifest.get("time"),
         "parts": manifest.get("parts"),
     }
 

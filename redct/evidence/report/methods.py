@@ -47,6 +47,8 @@ def _experts(content: dict[str, Any]) -> Iterator[str]:
         rounds = [f"{each['strategy']}, seed {each['seed']}" for each in experts["rounds"]]
         text += f", chosen in {len(rounds)} round(s) ({'; '.join(rounds)})"
     yield text + "."
+    if again := experts.get("looked_at_again"):
+        yield f"Experts looked again at {again:,} of their answers, chosen because the LLM contradicted them."
     if experts["unrepresentative"]:
         yield f"The answers do not stand for the corpus: {experts['unrepresentative']}."
     if content["agreement"] and content["agreement"]["alpha"]:
@@ -77,7 +79,7 @@ def _classifier(content: dict[str, Any]) -> Iterator[str]:
     text = f"A text classifier{encoder} was trained towards {targets['kind']} targets on {sum(train.values()):,} "
     text += f"documents ({sources}) and validated on {sum(validation.values()):,} ({checked})"
     if training is not None:
-        text += f", for {len(training['epochs'])} epochs, of which the one with the least validation loss was kept"
+        text += f", for {len(training['epochs'])} epochs"
     yield f"{text}, seed {content['seed']}."
 
 

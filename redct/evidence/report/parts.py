@@ -101,13 +101,6 @@ def tick(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:.3g}"
 
 
-def duration(seconds: float) -> str:
-    """Returns a time in words."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
 def p_value(value: float | None) -> str:
     """Returns a p-value; a dash where there is none."""
     if value is None or math.isnan(value):

@@ -4,7 +4,7 @@ Every form holds every row of the ledger's answers, so that a ledger with the sa
 form has no place of its own for, such as an undone answer in Label Studio, lies where that program leaves it alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -75,6 +75,7 @@ def write(
     task: Task,
     rounds: Mapping[str, int] | None = None,
     suggestions: Mapping[str, str] | None = None,
+    again: Collection[str] = (),
 ) -> None:
     """Writes documents with their answers, in the order of the documents; the file is there whole or not at all.
 
@@ -89,6 +90,8 @@ def write(
         task: Its labels go into the labeling interface.
         rounds: The round in which each document was chosen.
         suggestions: The LLM's label of each document; by default annotators do not see one.
+        again: Ids of documents whose answers are looked at again: a table says in their rows that an answer settles
+            them (kind resolution).
 
     Raises:
         InputError: When the form is unknown or has no room for a document.
@@ -96,7 +99,7 @@ def write(
     """
     laid_out = FORMS[form_of(str(path), form)]
     with whole(path) as temporary:
-        laid_out.write(temporary, entries(documents, answers, rounds or {}, suggestions or {}))
+        laid_out.write(temporary, entries(documents, answers, rounds or {}, suggestions or {}, again))
     if form == "label_studio":
         with whole(path.with_suffix(".xml")) as temporary:
             temporary.write_text(label_studio.interface(task), encoding="utf-8")

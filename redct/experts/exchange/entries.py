@@ -1,6 +1,6 @@
 """What every form lays out: a document of the queue with its answers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -31,12 +31,14 @@ class Entry:
         round: In which it was chosen; None where that is not known.
         suggestion: The LLM's label; None where it is not to be shown.
         answers: What was said about it, in the order of recording.
+        again: Whether its answers are looked at again, so that an answer settles them.
     """
 
     document: Document
     round: int | None
     suggestion: str | None
     answers: list[Answer] = field(default_factory=list)
+    again: bool = False
 
     def rows(self) -> Iterator[dict[str, Value]]:
         """Yields a row with all `COLUMNS` for each answer, or one without."""
@@ -48,7 +50,12 @@ class Entry:
             "suggestion": self.suggestion,
         }
         if not self.answers:
-            yield {**about, **dict.fromkeys(ANSWER_COLUMNS), "stands": None}
+            yield {
+                **about,
+                **dict.fromkeys(ANSWER_COLUMNS),
+                "kind": "resolution" if self.again else None,
+                "stands": None,
+            }
         latest = self._latest()
         for answer in self.answers:
             stands = answer in latest and answer.kind not in ("undo", "reopen")
@@ -83,6 +90,7 @@ def entries(
     answers: Sequence[Answer],
     rounds: Mapping[str, int],
     suggestions: Mapping[str, str],
+    again: Collection[str] = (),
 ) -> Iterator[Entry]:
     """Yields the documents with their answers, then answers to documents that are not given, without text."""
     said: dict[str, list[Answer]] = {}
@@ -91,7 +99,7 @@ def entries(
 
     def entry(document: Document) -> Entry:
         name = document.id
-        return Entry(document, rounds.get(name), suggestions.get(name), said.pop(name, []))
+        return Entry(document, rounds.get(name), suggestions.get(name), said.pop(name, []), name in again)
 
     yield from map(entry, documents)
     yield from [entry(Document(name, "", {}, None)) for name in list(said)]

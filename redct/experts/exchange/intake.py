@@ -182,7 +182,7 @@ class _Matching:
     def answer(self, values: Mapping[str, str]) -> Answer | None:
         """Returns the answer of a row; None where there is none in it."""
         kind, label = values.get("kind", "").strip() or "label", values.get("label", "")
-        if kind == "label" and not label.strip():
+        if kind in ("label", "resolution") and not label.strip():
             return None
         number = _number(values.get("ledger_row", ""))
         annotator = values.get("annotator", "")

@@ -3,7 +3,7 @@
 import random
 import statistics
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final
@@ -14,6 +14,7 @@ from redct.experts.ledger import Ledger
 from redct.experts.page.options import PageOptions
 from redct.experts.page.queue import Queue, State
 from redct.experts.records import GOLD, Answer, Round, check_name, spelled_as
+from redct.experts.second_look import answers_before, waits
 from redct.experts.verdicts import Verdict, verdicts
 
 PACE_OF: Final = 200  # the latest documents of an annotator that say how fast they are
@@ -78,28 +79,22 @@ class Desk:
     """Follows the ledger, to which others may write at the same time.
 
     The documents that are asked about are those chosen for experts, round by round; without such a round, those of
-    the latest choice for the gold column. Answers of the gold column are not looked at.
+    the latest choice for the gold column. Answers of the gold column are not looked at. Documents of a second look are
+    to be settled first, in its order, even where annotators agree.
 
     Args:
         ledger: Holds the choices and the answers; nothing else is stored.
         documents: The chosen documents by id.
         labels: The task's labels.
         options: Who answers what.
-        doubted: Ids of documents whose answers are to be settled even where annotators agree.
 
     Raises:
         InputError: When no documents were chosen, or one of them is not at hand.
     """
 
     def __init__(
-        self,
-        ledger: Ledger,
-        documents: Mapping[str, Document],
-        labels: list[str],
-        options: PageOptions,
-        doubted: Collection[str] = (),
+        self, ledger: Ledger, documents: Mapping[str, Document], labels: list[str], options: PageOptions
     ) -> None:
-        self._doubted = frozenset(doubted)
         self._ledger, self._labels, self._annotators = ledger, labels, options.annotators
         self._rounds = ledger.rounds_for_people()
         if not any(each.ids for each in self._rounds):
@@ -111,7 +106,8 @@ class Desk:
         self._latest: dict[tuple[str, str], int] = {}
         self._resolutions: dict[str, Answer] = {}
         self._queues: dict[str, Queue] = {}
-        self._cases = Queue()
+        self._again = answers_before(ledger.second_looks())
+        self._cases = Queue(self._again)
         self._people: dict[str, _Person] = {}
         self._judges: dict[str, _Person] = {}
         self._follow()
@@ -267,14 +263,14 @@ class Desk:
         return State.PENDING if owner is None or (owner == name and not standing) else State.OUT
 
     def _case(self, document: str) -> State:
-        """Returns whether a document is to be settled, or is: annotators disagree, or it is flagged or doubted."""
+        """Returns whether a document is to be settled, or is: annotators disagree, it is flagged or looked at again."""
         resolution = self._resolutions.get(document)
         found = [*self._standing.get(document, {}).values(), *([resolution] if resolution else [])]
         verdict = verdicts(found).get(document, Verdict(document))
         if verdict.resolution is not None:
             return State.DONE
-        doubted = bool(verdict.votes) and document in self._doubted
-        return State.PENDING if verdict.disputed or verdict.flagged or doubted else State.OUT
+        again = bool(verdict.votes) and document in self._again and waits(self._again[document], found)
+        return State.PENDING if verdict.disputed or verdict.flagged or again else State.OUT
 
     def _check_label(self, answer: Answer) -> None:
         if answer.label is not None and answer.label not in self._labels:

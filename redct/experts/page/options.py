@@ -24,8 +24,6 @@ class PageOptions:
         overlap: Share of each round's documents that every annotator answers, to know how far they agree; 0 to 1.
         show_suggestion: Show what the LLM said, too. It draws answers towards itself (anchoring), so leave it off
             where answers shall judge the LLM.
-        second_look: Have answers settled, too, that the LLM makes look wrong (see `redct test`), beside those that
-            disagree or are flagged. They are no new sample, and nothing is shown of what the LLM said.
         passphrase_env: Environment variable that holds a passphrase, of 8 characters or more, which then opens the
             page in place of the token in its address.
     """
@@ -35,7 +33,6 @@ class PageOptions:
     annotators: list[str] | None = None
     overlap: float = 0.0
     show_suggestion: bool = False
-    second_look: bool = False
     passphrase_env: str | None = None
 
     def __post_init__(self) -> None:

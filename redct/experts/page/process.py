@@ -1,7 +1,7 @@
 """The process: a socket, signals and an end that leaves no answer half-written."""
 
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,6 @@ def serve(
     task: Task,
     suggestions: Mapping[str, Suggestion],
     options: PageOptions,
-    doubted: Collection[str] = (),
 ) -> None:
     """Serves the page until told to stop by SIGINT or SIGTERM; a second signal ends the process at once.
 
@@ -34,7 +33,6 @@ def serve(
         task: What is to be decided about them.
         suggestions: What the LLM said about them, by id.
         options: Who answers, and where.
-        doubted: Ids of documents whose answers deserve a second look.
 
     Raises:
         InputError: When no documents were chosen, the address cannot be had, or the passphrase is none.
@@ -42,7 +40,7 @@ def serve(
     passphrase = options.passphrase()
     with Ledger(path_of_ledger, create=False) as ledger, _listen(options) as listener:
         guard = Guard(listener.getsockname()[1], local=options.local, passphrase=passphrase)
-        desk = Desk(ledger, documents, task.labels, options, doubted)
+        desk = Desk(ledger, documents, task.labels, options)
         app = App(desk, guard, task, suggestions if options.show_suggestion else {})
         behaviour = {"http": "h11", "lifespan": "off", "proxy_headers": False}
         server = Server(config(app, **behaviour, timeout_graceful_shutdown=DRAIN_SECONDS))

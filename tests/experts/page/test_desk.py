@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redct.errors import InputError
-from redct.experts import Answer, Ledger, verdicts
+from redct.experts import Answer, Experts, Ledger, look_again, verdicts
 from redct.experts.page.desk import Desk, View
 from redct.experts.page.options import PageOptions
 from redct.experts.page.queue import Queue, State
@@ -179,20 +179,32 @@ def test_disputes_and_flags_are_settled(ledger: Ledger) -> None:
     assert at.show_case("ben").total == 1, "who agrees after all leaves nothing to settle"
 
 
-def test_doubted_answers_are_settled_though_nobody_disagrees(ledger: Ledger) -> None:
-    agreed, doubted, unanswered = IDS[:3]
-    at = Desk(ledger, DOCUMENTS, LABELS, PageOptions(), {doubted, unanswered})
+def test_a_second_look_is_settled_first_though_nobody_disagrees(ledger: Ledger) -> None:
+    disputed, agreed, later, first = IDS[:4]
+    at = desk(ledger)
     for name in ("anna", "ben"):
         at.enter(name)
-        for document in (agreed, doubted):
-            at.answer(Answer(document, name, label="for"), 0)
+        for document in (disputed, agreed, later, first):
+            at.answer(Answer(document, name, label="against" if (document, name) == (disputed, "ben") else "for"), 0)
+    before = walk(desk(ledger), "anna")
+    assert look_again(Experts(), [first, later], list(DOCUMENTS.values()), ledger)
+    at = desk(ledger)
+    at.enter("ben")
     view = at.show_case("ben")
     assert view.document
-    assert (view.document.id, view.total, view.disputes) == (doubted, 1, 1)
-    at.resolve(Answer(doubted, "ben", "resolution", "against"), 0)
-    assert at.show_case("anna").disputes == 0
-    assert verdicts(ledger.answers())[doubted].resolution == "against"
-    assert walk(at, "anna") == walk(desk(ledger), "anna"), "nobody is asked again"
+    assert (view.document.id, view.total, view.disputes) == (first, 3, 3)
+    at.resolve(Answer(first, "ben", "resolution", "against"), 0)
+    assert at.show_case("ben").document == DOCUMENTS[later]
+    assert verdicts(ledger.answers())[first].resolution == "against"
+    settled = at.show_case("ben", first)
+    at.resolve(Answer(first, "ben", "reopen"), settled.seen)
+    assert at.show_case("ben").document == DOCUMENTS[first], "what is reopened waits again"
+    say(at, "ben", view=at.show("ben", later))
+    assert at.show_case("ben").total == 3, "saying the same again is no second look"
+    say(at, "ben", label="against", view=at.show("ben", later))
+    say(at, "ben", label="for", view=at.show("ben", later))
+    assert at.show_case("ben").total == 2, "an answer since then is one"
+    assert walk(at, "anna") == walk(desk(ledger), "anna") == before, "nobody is asked again"
 
 
 def test_the_gold_column_is_neither_seen_nor_asked(tmp_path: Path) -> None:
