@@ -82,7 +82,7 @@ def experts_only(sample: Sample, question: Question) -> Solution:
     x, d, y, link = question.columns, sample.design.weight, sample.known, question.link
     b = solve(x, d * y, d, link)
     leverage = _leverage(x, b, d, link)
-    answer = np.where(d > 0, y - _mean(x @ b, link), 0.0) * unhidden(x, b, d, link)
+    answer = np.where(d > 0, y - _mean(x @ b, link), 0.0) * _stretch(x, b, d, link)
     return Solution(b, leverage, leverage * answer[:, None])
 
 
@@ -115,7 +115,7 @@ def _ppi_linear(sample: Sample, x: Floats, power: float | None) -> Solution:
     leverage = _leverage(x, of_experts, d, "linear")
     answer, guess = np.where(d > 0, y - x @ of_experts, 0.0), m - x @ of_machine
     lam = _power(sample.design, leverage, answer, m - x @ of_all, power)
-    stretch = unhidden(x, of_experts, d, "linear")
+    stretch = _stretch(x, of_experts, d, "linear")
     by_expert, by_machine = leverage * (stretch * answer)[:, None], leverage * lam * (stretch * guess)[:, None]
     return Solution(of_experts + lam * (of_all - of_machine), leverage, by_expert, by_machine, lam)
 
@@ -134,7 +134,7 @@ def _ppi_logistic(sample: Sample, x: Floats, power: float | None) -> Solution:
     lam = _power(sample.design, *parts(fit(0.0)), power)
     b = np.array([fit(each)[j] for j, each in enumerate(lam.tolist())])
     leverage, answer, guess = parts(b)
-    stretch = unhidden(x, b, d, "logistic")
+    stretch = _stretch(x, b, d, "logistic")
     by_expert, by_machine = leverage * (stretch * answer)[:, None], leverage * lam * (stretch * guess)[:, None]
     return Solution(b, leverage, by_expert, by_machine, lam)
 
@@ -196,7 +196,7 @@ def _leverage(x: Floats, b: Floats, c: Floats, link: Link) -> Floats:
     return np.asarray(len(x) * x @ _inverse(x.T @ (slope[:, None] * x)))
 
 
-def unhidden(x: Floats, b: Floats, d: Floats, link: Link) -> Floats:
+def _stretch(x: Floats, b: Floats, d: Floats, link: Link) -> Floats:
     """(N,) 1 / (1 - h) of answered documents, 1 for all others.
 
     A fit draws its own documents towards itself, by h, so that with a few answers for each coefficient, or a few that

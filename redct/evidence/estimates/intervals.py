@@ -11,7 +11,7 @@ corpus does not depend on these. A normal interval would be too narrow with few 
 - quantiles are of Student's t with as many degrees of freedom as answers, less one. Unequal weights make the variance
   less certain than that (Satterthwaite 1946), but answers that weigh much make it large where they also lead the
   estimate astray, and their ratio has no longer tails than a normal one (Efron 1969, Student's t-test under symmetry
-  conditions), as long as a fit does not hide such residuals, see `estimators.unhidden`;
+  conditions), as long as a fit does not hide their residuals, which are stretched therefore (HC3, see `estimators`);
 - the interval of a share is Wilson's (1927) for a sample of p (1 - p) / variance answers (Korn & Graubard 1998), which
   stays within 0 and 1 and is longer towards 1/2; that of a difference is put together from those of the shares (Zou &
   Donner 2008, Construction of confidence limits about effect measures).
