@@ -8,10 +8,12 @@ corpus does not depend on these. A normal interval would be too narrow with few 
 - two imaginary answers on which experts and machine differ as much as experts do among each other are added to the
   variance, as Agresti & Coull (1998) do to shares: else it is 0 where no error of the machine was drawn, though one
   that is rare and weighs much is what an estimate errs by;
-- quantiles are of Student's t with as many degrees of freedom as answers, less one. Unequal weights make the variance
-  less certain than that (Satterthwaite 1946), but answers that weigh much make it large where they also lead the
-  estimate astray, and their ratio has no longer tails than a normal one (Efron 1969, Student's t-test under symmetry
-  conditions), as long as a fit does not hide their residuals, which are stretched therefore (HC3, see `estimators`);
+- quantiles are of Student's t, for a share with the degrees of freedom that a variance estimated from such unequal
+  weights has (Satterthwaite 1946), (sum k)^2 / sum k^2 - 1, where k is what an answer would add to it if all residuals
+  were alike. For coefficients and differences that is too few, and 97 to 99 % of their intervals held: documents move
+  them up or down, so that an answer that weighs much makes the variance large where it also leads the estimate astray,
+  and their ratio has no longer tails than a normal one (Efron 1969, Student's t-test under symmetry conditions), as
+  long as a fit does not hide such residuals (hence HC3, see `estimators`). They have as many as answers, less one;
 - the interval of a share is Wilson's (1927) for a sample of p (1 - p) / variance answers (Korn & Graubard 1998), which
   stays within 0 and 1 and is longer towards 1/2; that of a difference is put together from those of the shares (Zou &
   Donner 2008, Construction of confidence limits about effect measures).
@@ -116,7 +118,9 @@ def precision(solution: Solution, sample: Sample, wider: bool, cluster: Ints | N
     leverage = solution.leverage[at] ** 2
     weighted = design.weight[at, None] * leverage
     answers = np.count_nonzero(leverage, axis=0).astype(np.float64)
-    freedom = answers - 1
+    part = design.unit[at, None] * weighted
+    either_way = (solution.leverage < 0).any(axis=0) & (solution.leverage > 0).any(axis=0)
+    freedom = np.where(either_way, answers - 1, satterthwaite(part.sum(axis=0), (part**2).sum(axis=0)))
     if cluster is not None and wider:
         freedom = np.minimum(freedom, len(np.unique(cluster)) - 1)
     return Precision(
@@ -127,6 +131,13 @@ def precision(solution: Solution, sample: Sample, wider: bool, cluster: Ints | N
         sample.known[at] @ weighted / weighted.sum(axis=0),
         np.maximum(freedom, 1.0),
     )
+
+
+def satterthwaite(total: Floats, squares: Floats) -> Floats:
+    """(C,) degrees of freedom, at least 1, from the sum of what the answers add and the sum of its squares."""
+    freedom = np.divide(total**2, squares, out=np.full_like(total, np.inf), where=squares > 0)
+    # Infinite where all documents were drawn, and nothing is left to chance.
+    return np.asarray(np.maximum(freedom - 1, 1.0))
 
 
 def _of_the_corpus(solution: Solution, sample: Sample, residual: Floats, cluster: Ints | None) -> Floats:

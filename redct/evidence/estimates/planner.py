@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from redct.evidence.estimates.intervals import Precision
+from redct.evidence.estimates.intervals import Precision, satterthwaite
 from redct.evidence.estimates.questions import FEWEST_ANSWERS
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ def before(machine: Floats, groups: Floats, half_width: float, inclusion: Inclus
             share * (1 - share) / members if wider else np.zeros(len(members)),
             pi @ groups,
             share,
-            np.maximum(pi @ groups - 1, 1.0),
+            satterthwaite(unit.sum(axis=0), (unit**2 / pi[:, None]).sum(axis=0)),
         )
         return _widest(precise, share)
 
