@@ -89,6 +89,21 @@ def test_the_variance_of_coefficients_is_statsmodels_hc3() -> None:
     np.testing.assert_array_equal(found.freedom, [n - 1] * 3)
 
 
+def test_shares_and_rare_labels_have_fewer_degrees_of_freedom() -> None:
+    made = world(4, SIZE)
+    sample = made.sample("margin_randomised", 200, 1)
+    question = Question(["c", "g", "x"], made.columns, np.eye(3), shares=False)
+    at, design = sample.design.at, sample.design
+    k = design.weight[at] * design.unit[at]  # what an answer would add to the variance of a share
+    share = precision(dsl(sample, overall(SIZE)), sample, wider=False)
+    assert share.freedom == pytest.approx([k.sum() ** 2 / (k**2).sum() - 1])
+    assert share.freedom < 100
+    solution = dsl(sample, question)
+    assert precision(solution, sample, wider=True).freedom[1:].tolist() == [199, 199]
+    rare = replace(sample, expert=np.where(np.arange(SIZE) == at[0], 1.0, 0.0))
+    assert (precision(solution, rare, wider=True).freedom < 100).all()
+
+
 def test_without_any_difference_between_machine_and_experts_an_interval_has_a_width() -> None:
     sample = world(0, 400).sample("random", 80, 1)
     sample = replace(sample, machine=np.where(sample.design.answered, sample.expert, 0.5))
