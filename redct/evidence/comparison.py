@@ -129,7 +129,8 @@ def alpha(
     units, of = units_of(design, [*votes.T], len(votes))
     # Documents of a cluster differ; of what is drawn together, each kind of document is counted by itself.
     kinds, kind = np.unique(counts, axis=0, return_inverse=True)
-    weight = np.ones(len(votes)) if design.weight is None else design.weight
+    # Alpha counts votes, less one: weights that sum to the corpus would make more of them than there are.
+    weight = np.ones(len(votes)) if design.weight is None else design.weight / design.weight.mean()
     held = csr_array((weight, (kind.reshape(-1), of)), shape=(len(kinds), len(units.count)))
 
     def statistic(times: Floats) -> dict[str, Floats]:

@@ -1,7 +1,7 @@
 """Metrics of an order of documents, under many weightings of them at once, as a bootstrap needs them.
 
-scikit-learn computes the first two for one weighting; for a thousand resamples of 1,250 documents and three labels it
-takes half a minute, this half a second. The tests hold both against each other.
+scikit-learn computes the first two for one weighting; for 2,000 resamples of 1,000 documents and six labels it takes
+nearly a minute, torchmetrics, which knows no weights, 13 seconds, and this one. The tests hold them against each other.
 """
 
 import numpy as np

@@ -160,7 +160,8 @@ def intervals(
     left_out, share = _left_out(units, np.random.default_rng(seed))
     observed = statistic(np.ones((1, len(units.count))))
     drawn = _gathered(statistic, _draws(units, resamples, block, np.random.default_rng(seed)))
-    skewing = _gathered(statistic, (left_out(rows) for rows in _blocks(len(share), block)))
+    with np.errstate(invalid="ignore"):  # without the only unit there is nothing
+        skewing = _gathered(statistic, (left_out(rows) for rows in _blocks(len(share), block)))
     found = {}
     for name, value in observed.items():
         acceleration = float("nan") if name in percentile else _acceleration(skewing[name], share)

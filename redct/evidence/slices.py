@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import false_discovery_control, fisher_exact, norm
+from scipy.stats import t as student
 
 from redct.evidence.resampling import Design, Interval, intervals, units_of
 
@@ -28,8 +29,8 @@ class Slice:
         documents: How many.
         error: Share of errors among them.
         excess: That minus the share among all others.
-        p_value: One-sided, that errors are not more frequent there than elsewhere: Fisher's exact test, or a normal
-            one by the bootstrap's standard error where documents are weighted or come in clusters or strata.
+        p_value: One-sided, that errors are not more frequent there than elsewhere: Fisher's exact test, or a t test
+            by the bootstrap's standard error where documents are weighted or come in clusters or strata.
         q_value: The p-value, adjusted for all slices that were tested (Benjamini & Hochberg 1995).
     """
 
@@ -114,6 +115,14 @@ def _test(wrong: Mask, inside: Mask, design: Design, seed: int) -> tuple[Interva
         table = [[np.sum(part & hit) for hit in (wrong, ~wrong)] for part in (inside, ~inside)]
         p_value = float(fisher_exact(table, alternative="greater").pvalue)
     else:
-        excess = found["excess"]
-        p_value = float(norm.sf(excess.value / ((excess.high - excess.low) / (2 * norm.ppf(0.975)))))
+        fewer = min(int(units.count[sums[:, part] > 0].sum()) for part in (1, 3))
+        p_value = _p_value(found["excess"], fewer - 1)
     return found["error"], found["excess"], p_value
+
+
+def _p_value(excess: Interval, freedom: int) -> float:
+    """By the bootstrap's standard error, which as few units tell as the smaller side has, less one."""
+    error = (excess.high - excess.low) / (2 * norm.ppf(0.975))
+    if freedom < 1:  # what is one author's alone says nothing about others
+        return 1.0
+    return float(student.sf(excess.value / error, freedom)) if error > 0 else float(excess.value <= 0)

@@ -109,6 +109,31 @@ def test_alpha_equals_krippendorff(design: Design) -> None:
     assert alpha([said["a"]], 3) is None
 
 
+def test_the_interval_of_alpha_is_that_of_resampled_documents() -> None:
+    _, said = raters(5, 100)
+    votes = np.stack([said["a"], said["b"], said["c"]])
+    found = alpha(list(votes), 3)
+    data = np.where(votes < 0, np.nan, votes)
+    drawn = [np.random.default_rng(seed).integers(0, 100, 100) for seed in range(1500)]
+    theirs = [krippendorff.alpha(data[:, at], level_of_measurement="nominal") for at in drawn]
+    error = 4 * 2.7 * np.std(theirs) * np.sqrt(1 / 1500 + 1 / 2000)
+    assert found is not None
+    assert [found.low, found.high] == pytest.approx(np.quantile(theirs, [0.025, 0.975]), abs=error)
+
+
+def test_alpha_takes_weights_as_proportions() -> None:
+    """A document of weight 2 counts as two, and not as half of one where all the others count as 2 and it as 4."""
+    _, said = raters(6, 90)
+    both, weight = [said["a"], said["b"]], np.random.default_rng(0).integers(1, 4, 90)
+    alike = [alpha(both, 3, Design(weight=each)) for each in (None, np.full(90, 0.01), np.full(90, 40.0))]
+    for found in alike[1:]:  # sums of 0.01 break ties of resamples
+        assert found.value == pytest.approx(alike[0].value, abs=1e-12)
+        assert (found.low, found.high) == pytest.approx((alike[0].low, alike[0].high), abs=1e-3)
+    once = alpha(both, 3, Design(weight=weight))
+    repeated = [np.where(labels < 0, np.nan, labels).repeat(weight) for labels in both]
+    assert once.value == pytest.approx(krippendorff.alpha(repeated, level_of_measurement="nominal"), abs=0.01)
+
+
 def test_wrong_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="predicted: found"):
         compare([0, 1], {"a": np.array([0, 2])}, 2)

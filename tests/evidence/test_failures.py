@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from cleanlab.filter import find_label_issues
 from scipy.stats import hypergeom
+from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
 from redct.documents import Document
@@ -56,6 +58,39 @@ def test_slices_of_clusters_take_their_size_into_account() -> None:
     assert plain["a"].is_worse
     assert not clustered["a"].is_worse
     assert clustered["a"].excess.value == plain["a"].excess.value == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("kind", ["cluster", "weight"])
+def test_slices_of_other_designs_equal_statsmodels(kind: str) -> None:
+    """The excess is a coefficient of a weighted regression, with a robust standard error."""
+    rng = np.random.default_rng(2)
+    author, weight = np.repeat(np.arange(80), 6), rng.random(480) + 0.2
+    inside = author % 2 == 0
+    wrong = rng.random(480) < (0.25 + 0.12 * inside) * rng.beta(2, 2, 80)[author] * 2
+    design = Design(cluster=author) if kind == "cluster" else Design(weight=weight)
+    found = {each.value: each for each in find_slices(wrong, {"c": np.where(inside, "a", "b").tolist()}, design)}
+    model = sm.WLS(wrong.astype(float), sm.add_constant(inside.astype(float)), 1.0 if kind == "cluster" else weight)
+    groups = author if kind == "cluster" else np.arange(480)
+    known = model.fit(cov_type="cluster", cov_kwds={"groups": groups})
+    assert found["a"].excess.value == pytest.approx(known.params[1])
+    statistic = student.isf(found["a"].p_value, (40 if kind == "cluster" else 240) - 1)
+    assert statistic == pytest.approx(known.tvalues[1], rel=0.06)
+    assert found["b"].p_value == pytest.approx(1 - found["a"].p_value, abs=2e-3)
+
+
+def test_slices_without_any_spread() -> None:
+    column, weight = {"c": ["x"] * 50 + ["y"] * 50}, np.full(100, 2.0)
+    assert [each.p_value for each in find_slices(np.zeros(100), column, Design(weight=weight))] == [1, 1]
+    always = find_slices(np.arange(100) < 50, column, Design(weight=weight))
+    assert [(each.value, each.p_value) for each in always] == [("x", 0), ("y", 1)]
+
+
+def test_a_slice_of_one_author_says_nothing_about_others() -> None:
+    """Resamples have its documents all together or not at all, and so know nothing of its spread."""
+    author = np.concatenate([np.zeros(100, int), np.arange(1, 101)])
+    wrong = np.concatenate([np.arange(100) < 40, np.arange(100) < 10])
+    found = find_slices(wrong, {"c": ["x"] * 100 + ["y"] * 100}, Design(cluster=author))
+    assert [each.p_value for each in found] == [1, 1]
 
 
 def test_small_slices_and_constant_columns_are_not_tested() -> None:

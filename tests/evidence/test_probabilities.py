@@ -48,8 +48,23 @@ def test_every_resample_equals_scikit_learn() -> None:
     ranking = Ranking(score)
     curve = ranking.down_to(weight * positive), ranking.down_to(weight)
     for row, area, precision in zip(weight, auroc(*curve), average_precision(*curve), strict=True):
-        assert area == pytest.approx(roc_auc_score(positive, score, sample_weight=row))
-        assert precision == pytest.approx(average_precision_score(positive, score, sample_weight=row))
+        assert area == pytest.approx(roc_auc_score(positive, score, sample_weight=row), abs=1e-12)
+        assert precision == pytest.approx(average_precision_score(positive, score, sample_weight=row), abs=1e-12)
+
+
+def test_risk_and_coverage_document_by_document() -> None:
+    """With ties and weights, written out: who is at least as sure, how many of them are wrong, in the mean over all."""
+    gold, probs = sample(3, 150)
+    probs = np.round(probs, 1) + 1e-3 * np.arange(3)
+    weight = np.random.default_rng(0).integers(1, 5, 150).astype(float)
+    confidence, wrong = probs.max(axis=1), probs.argmax(axis=1) != gold
+    risks = [np.average(wrong[confidence >= c], weights=weight[confidence >= c]) for c in confidence]
+    found = judge(gold, probs, Design(weight=weight), resamples=20)
+    assert found.metrics["aurc"].value == pytest.approx(np.average(risks, weights=weight), abs=1e-12)
+    for each in found.risk_coverage:
+        order = np.argsort(-confidence, kind="stable")
+        last = order[np.searchsorted(np.cumsum(weight[order]), each.coverage * weight.sum() - 1e-9)]
+        assert (each.threshold, each.risk.value) == (confidence[last], pytest.approx(risks[last], abs=1e-12))
 
 
 def test_risk_and_coverage_by_hand() -> None:
@@ -85,6 +100,25 @@ def test_weights_stand_for_repeated_documents() -> None:
     many = judge(np.repeat(gold, weight), np.repeat(probs, weight, axis=0), resamples=20)
     for name in ("brier", "auroc", "auprc", "aurc"):
         assert once.metrics[name].value == pytest.approx(many.metrics[name].value)
+
+
+def test_only_the_proportions_of_weights_count() -> None:
+    """Sums of weights of 0.1 differ from each other in their last digits."""
+    gold, probs = sample(4, 600)
+    weight = np.random.default_rng(0).integers(1, 4, 600)
+    for one, other in ((None, np.full(600, 0.1)), (weight, weight * 0.3)):
+        first, second = (judge(gold, probs, Design(weight=each), resamples=20) for each in (one, other))
+        assert [each.documents for each in first.reliability] == [each.documents for each in second.reliability]
+        for name, interval in first.metrics.items():
+            again = second.metrics[name]
+            assert (again.value, again.low, again.high) == pytest.approx((interval.value, interval.low, interval.high))
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_document_has_no_interval() -> None:
+    found = judge([0], [[0.7, 0.3]], resamples=20).metrics
+    assert (found["brier"].low, found["brier"].high) == pytest.approx((0.09, 0.09))
+    assert found["ece"].value == pytest.approx(0.3)
 
 
 def test_rows_without_distribution_are_left_out() -> None:

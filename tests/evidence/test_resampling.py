@@ -34,6 +34,39 @@ def test_bca_equals_scipy(n: int) -> None:
     assert skew(values) > 1
 
 
+def of_strata(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    return (x.sum(axis) + y.sum(axis)) / (x.shape[axis] + y.shape[axis])
+
+
+def of_ratio(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    return x.sum(axis) / y.sum(axis)
+
+
+@pytest.mark.parametrize("kind", ["strata", "clusters", "weights"])
+def test_designs_equal_scipy(kind: str) -> None:
+    """Scipy draws strata as several samples, clusters as their sums and sizes, weights beside what they weigh."""
+    rng = np.random.default_rng(6)
+    values, number = rng.lognormal(size=160) + np.repeat([0, 2], 80), rng.integers(0, 60, 160)
+    weight = rng.random(160) + 0.1
+    if kind == "strata":
+        design, data, statistic, paired = Design(stratum=np.repeat([0, 1], 80)), np.split(values, 2), of_strata, False
+    elif kind == "clusters":
+        sums = [np.bincount(number, each, minlength=60) for each in (values, np.ones(160))]
+        kept = sums[1] > 0
+        design, data, statistic, paired = Design(cluster=number), [each[kept] for each in sums], of_ratio, True
+    else:
+        design, data, statistic, paired = Design(weight=weight), [weight * values, weight], of_ratio, True
+    units, of = units_of(design, (), 160)
+    for method, plain in (("bca", ()), ("percentile", ("mean",))):
+        ours = intervals(units, mean_of(values, of, design.weight), 20_000, seed=1, percentile=plain)["mean"]
+        options = {"paired": paired, "method": method, "n_resamples": 20_000, "batch": 2000, "rng": 2}
+        theirs = bootstrap(data, statistic, **options)
+        assert ours.method == method
+        error = 4 * 2.7 * theirs.standard_error * np.sqrt(2 / 20_000)
+        assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=error)
+        assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=error)
+
+
 def test_documents_alike_are_drawn_together_with_the_same_result() -> None:
     values = np.random.default_rng(0).integers(0, 3, 200)
     apart, of_apart = units_of(Design(), (), 200)

@@ -197,16 +197,17 @@ def _leverage(x: Floats, b: Floats, c: Floats, link: Link) -> Floats:
 
 
 def _stretch(x: Floats, b: Floats, d: Floats, link: Link) -> Floats:
-    """(N,) 1 / sqrt(1 - h) of answered documents, 1 for all others.
+    """(N,) 1 / (1 - h) of answered documents, 1 for all others.
 
-    A fit draws its own documents towards itself, by h, so that with a few answers for each coefficient plain residuals
-    are too small (HC2: MacKinnon & White 1985, Some heteroskedasticity-consistent covariance matrix estimators).
+    A fit draws its own documents towards itself, by h, so that with a few answers for each coefficient, or a few that
+    weigh much, plain residuals are too small. These are, nearly, those of a fit without the document (HC3: MacKinnon &
+    White 1985, Some heteroskedasticity-consistent covariance matrix estimators).
     """
     at = np.flatnonzero(d)
     part, weight = x[at], d[at] * _slope(x[at] @ b, link)
     h = weight * np.einsum("ij,jk,ik->i", part, _inverse(part.T @ (weight[:, None] * part)), part)
     found = np.ones(len(x))
-    found[at] = 1 / np.sqrt(1 - np.clip(h, 0, _LARGEST_PULL))
+    found[at] = 1 / (1 - np.clip(h, 0, _LARGEST_PULL))
     return found
 
 

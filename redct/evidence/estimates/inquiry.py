@@ -12,7 +12,7 @@ from redct.evidence.estimates import planner
 from redct.evidence.estimates.estimators import ppi
 from redct.evidence.estimates.formulas import parse, regression
 from redct.evidence.estimates.intervals import precision
-from redct.evidence.estimates.questions import FEWEST_ANSWERS, Question, by_group, overall
+from redct.evidence.estimates.questions import FEWEST_ANSWERS, FEWEST_OF_A_KIND, Question, by_group, overall
 from redct.evidence.estimates.results import Row, known_probs, rows, samples
 from redct.evidence.estimates.sample import Design, Sample, no_estimate
 from redct.experts import RANDOMISED, Ledger, Pool, choose, needs, waves_of
@@ -23,7 +23,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 FEWEST_CLUSTERS: Final = 30
-FEWEST_OF_A_KIND: Final = 20
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,12 @@ corpus does not depend on these. A normal interval would be too narrow with few 
 - two imaginary answers on which experts and machine differ as much as experts do among each other are added to the
   variance, as Agresti & Coull (1998) do to shares: else it is 0 where no error of the machine was drawn, though one
   that is rare and weighs much is what an estimate errs by;
-- quantiles are of Student's t with the degrees of freedom that a variance estimated from such unequal weights has
-  (Satterthwaite 1946), (sum k)^2 / sum k^2 - 1, where k is what an answer would add to it if all residuals were alike;
+- quantiles are of Student's t, for a share or a rare label with the degrees of freedom that a variance estimated from
+  such unequal weights has (Satterthwaite 1946), (sum k)^2 / sum k^2 - 1, where k is what an answer would add to it if
+  all residuals were alike. Other coefficients and differences have as many as answers, less one. Documents move these
+  up as well as down, so that an answer that weighs much makes the variance large where it also leads the estimate
+  astray, and their ratio has no longer tails than a normal one (Efron 1969, Student's t-test under symmetry
+  conditions), if a fit does not hide such residuals (hence HC3, see `estimators`); by Satterthwaite 97 % and more held;
 - the interval of a share is Wilson's (1927) for a sample of p (1 - p) / variance answers (Korn & Graubard 1998), which
   stays within 0 and 1 and is longer towards 1/2; that of a difference is put together from those of the shares (Zou &
   Donner 2008, Construction of confidence limits about effect measures).
@@ -23,7 +27,7 @@ import numpy.typing as npt
 from scipy.stats import t as student
 
 from redct.evidence.estimates.estimators import Solution
-from redct.evidence.estimates.questions import Question
+from redct.evidence.estimates.questions import FEWEST_OF_A_KIND, Question
 from redct.evidence.estimates.sample import Sample
 
 Floats = npt.NDArray[np.float64]
@@ -112,18 +116,22 @@ def precision(solution: Solution, sample: Sample, wider: bool, cluster: Ints | N
     design, at = sample.design, sample.design.at
     residual = solution.by_expert if solution.by_machine is None else solution.by_expert - solution.by_machine
     leverage = solution.leverage[at] ** 2
-    part = (design.weight * design.unit)[at, None] * leverage
     weighted = design.weight[at, None] * leverage
-    freedom = satterthwaite(part.sum(axis=0), (part**2).sum(axis=0))
+    answers = np.count_nonzero(leverage, axis=0).astype(np.float64)
+    label = sample.known[at] @ weighted / weighted.sum(axis=0)
+    part = design.unit[at, None] * weighted
+    either_way = (solution.leverage < 0).any(axis=0) & (solution.leverage > 0).any(axis=0)
+    even = either_way & (answers * np.minimum(label, 1 - label) >= FEWEST_OF_A_KIND)
+    freedom = np.where(even, answers - 1, satterthwaite(part.sum(axis=0), (part**2).sum(axis=0)))
     if cluster is not None and wider:
-        freedom = np.minimum(freedom, max(len(np.unique(cluster)) - 1, 1))
+        freedom = np.minimum(freedom, len(np.unique(cluster)) - 1)
     return Precision(
         design.variance(residual),
         (design.unit[:, None] * solution.leverage**2).sum(axis=0) / len(design) ** 2,
         _of_the_corpus(solution, sample, residual, cluster) if wider else np.zeros(len(solution.value)),
-        np.count_nonzero(leverage, axis=0).astype(np.float64),
-        sample.known[at] @ weighted / weighted.sum(axis=0),
-        freedom,
+        answers,
+        label,
+        np.maximum(freedom, 1.0),
     )
 
 

@@ -16,6 +16,8 @@ Link = Literal["linear", "logistic"]
 
 LARGEST_GROUPS: Final = 30
 FEWEST_ANSWERS: Final = 10
+FEWEST_OF_A_KIND: Final = 20
+"""Answers that are, and that are not, the label; with fewer it is rare, and errors of a figure lie on one side."""
 
 
 @dataclass(frozen=True)

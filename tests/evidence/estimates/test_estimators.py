@@ -160,6 +160,21 @@ def test_logistic_regression_as_in_ppi_python(ppi_py, power: float) -> None:
     np.testing.assert_allclose(ppi(sample, regression("logistic"), power).value, theirs, atol=1e-8)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.6, 1.0])
+def test_weighted_estimates_as_in_ppi_python(ppi_py, power: float) -> None:
+    """With all documents for their second sample and the inverse chances for weights, theirs is this one."""
+    sample = WORLD.sample("margin_randomised", 300, 0)
+    at, x, y, m = sample.design.at, WORLD.columns, sample.expert, sample.machine
+    given = {"lam": power, "w": sample.design.weight[at]}
+    mean = ppi_py.ppi_mean_pointestimate(y[at], m[at], m, **given)
+    assert ppi(sample, overall(1500), power).value == pytest.approx(mean, abs=1e-8)
+    linear = ppi_py.ppi_ols_pointestimate(x[at], y[at], m[at], x, m, **given)
+    np.testing.assert_allclose(ppi(sample, regression("linear"), power).value, linear, atol=1e-8)
+    exact = {"ftol": 1e-15, "gtol": 1e-11, "maxiter": 5000}
+    logistic = ppi_py.ppi_logistic_pointestimate(x[at], y[at], m[at], x, m, optimizer_options=exact, **given)
+    np.testing.assert_allclose(ppi(sample, regression("logistic"), power).value, logistic, atol=1e-8)
+
+
 def repeated(times: int = 8) -> tuple[World, Sample]:
     """Answered documents of which all others are copies: then one corpus and two samples have the same moments."""
     first = world(5, 150)
@@ -202,9 +217,9 @@ def test_the_variance_is_that_of_ppi_python(ppi_py) -> None:
     )
     solution = ppi(sample, overall(len(made.label)), power)
     residual = (solution.by_expert - solution.by_machine)[answered, 0]
-    stretch = 150 / 149  # of a fit to 150 answers, and again Hájek's n / (n - 1)
-    of_the_draw = sample.design.variance(solution.by_expert - solution.by_machine)[0] / stretch**2
-    assert of_the_draw == pytest.approx((8 / 9) * residual.var() / stretch / 150, rel=1e-9)
+    stretch = 150 / 149  # of residuals of a fit to 150 answers, so squared, and again Hájek's n / (n - 1)
+    of_the_draw = sample.design.variance(solution.by_expert - solution.by_machine)[0] / stretch**3
+    assert of_the_draw == pytest.approx((8 / 9) * residual.var() / stretch**2 / 150, rel=1e-9)
     of_the_corpus = sample.expert[answered].var() / len(made.label)
     theirs = ((high - low) / 2 / 1.959963984540054) ** 2
     assert of_the_draw + of_the_corpus == pytest.approx(float(theirs[0]), rel=1e-8)

@@ -68,10 +68,40 @@ def test_the_variance_about_the_corpus_is_the_textbooks() -> None:
     for estimator, values in ((experts_only, answers), (dsl, residual)):
         found = precision(estimator(sample, overall(400)), sample, wider=False)
         expected = (1 - 80 / 400) * values.var(ddof=1) / 80
-        stretch = 80 / 79 if estimator is experts_only else 1.0  # HC2 beside Hájek's n / (n - 1)
-        assert found.of_the_draw == pytest.approx([expected * stretch])
+        stretch = 80 / 79 if estimator is experts_only else 1.0  # HC3 beside Hájek's n / (n - 1)
+        assert found.of_the_draw == pytest.approx([expected * stretch**2])
         assert found.unit == pytest.approx([(1 - 80 / 400) / 80])
         assert (found.freedom, found.answers) == (pytest.approx([79]), [80])
+
+
+def test_the_variance_of_coefficients_is_statsmodels_hc3() -> None:
+    """With unequal chances, all so small that the draw is one with replacement."""
+    made, rng = world(3, 40_000), np.random.default_rng(0)
+    chance = np.where(rng.random(40_000) < 0.3, 0.005, 0.001)
+    answered = rng.random(40_000) < chance
+    design = Design([Wave(chance, np.zeros(40_000, np.int64), answered, True)], answered)
+    sample = Sample(design, made.label, made.machine, np.round(made.machine))
+    question = Question(["c", "g", "x"], made.columns, np.eye(3), shares=False)
+    known = sm.WLS(made.label[answered], made.columns[answered], design.weight[answered]).fit()
+    found = precision(experts_only(sample, question), sample, wider=True)
+    n = answered.sum()
+    np.testing.assert_allclose(found.of_the_draw * (n - 1) / n, known.HC3_se**2, rtol=0.01)
+    np.testing.assert_array_equal(found.freedom, [n - 1] * 3)
+
+
+def test_shares_and_rare_labels_have_fewer_degrees_of_freedom() -> None:
+    made = world(4, SIZE)
+    sample = made.sample("margin_randomised", 200, 1)
+    question = Question(["c", "g", "x"], made.columns, np.eye(3), shares=False)
+    at, design = sample.design.at, sample.design
+    k = design.weight[at] * design.unit[at]  # what an answer would add to the variance of a share
+    share = precision(dsl(sample, overall(SIZE)), sample, wider=False)
+    assert share.freedom == pytest.approx([k.sum() ** 2 / (k**2).sum() - 1])
+    assert share.freedom < 100
+    solution = dsl(sample, question)
+    assert precision(solution, sample, wider=True).freedom[1:].tolist() == [199, 199]
+    rare = replace(sample, expert=np.where(np.arange(SIZE) == at[0], 1.0, 0.0))
+    assert (precision(solution, rare, wider=True).freedom < 100).all()
 
 
 def test_without_any_difference_between_machine_and_experts_an_interval_has_a_width() -> None:
