@@ -182,7 +182,8 @@ class EdgeClassifier(L.LightningModule):
         values = metrics.compute()
         self.confusion[prefix] = values.pop(prefix + CONFUSION).cpu()
         for name, value in values.items():
-            self.log(name, value, prog_bar=name == prefix + "macro_f1")
+            # Matthews' coefficient of a constant answer comes as an integer, of which Lightning warns.
+            self.log(name, value.float(), prog_bar=name == prefix + "macro_f1")
         metrics.reset()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of forms

@@ -100,11 +100,11 @@ def notes(found: ExpectedGain, curve: Curve | None) -> list[str]:
     ]
     if found.gain.low > 0:
         return [*lines, "the classifier is predicted to beat the LLM"]
+    untold = "whether the classifier beats the LLM cannot be told from so few answers"
     if found.gain.value > 0:
-        return [*lines, "whether the classifier beats the LLM cannot be told from so few answers"]
-    sure = "" if found.gain.high < 0 else ", though the interval does not rule it out"
-    lines.append(f"the classifier is predicted not to beat the LLM{sure}; what would help:")
-    return lines + [f"  {remedy}" for remedy in _remedies(found, curve)]
+        return [*lines, untold]
+    verdict = "the classifier is predicted not to beat the LLM" if found.gain.high < 0 else f"{untold}, rather not"
+    return [*lines, f"{verdict}; what would help:", *(f"  {remedy}" for remedy in _remedies(found, curve))]
 
 
 def _remedies(found: ExpectedGain, curve: Curve | None) -> list[str]:
