@@ -10,10 +10,11 @@ corpus does not depend on these. A normal interval would be too narrow with few 
   that is rare and weighs much is what an estimate errs by;
 - quantiles are of Student's t, for a share or a rare label with the degrees of freedom that a variance estimated from
   such unequal weights has (Satterthwaite 1946), (sum k)^2 / sum k^2 - 1, where k is what an answer would add to it if
-  all residuals were alike. Other coefficients and differences have as many as answers, less one. Documents move these
-  up as well as down, so that an answer that weighs much makes the variance large where it also leads the estimate
-  astray, and their ratio has no longer tails than a normal one (Efron 1969, Student's t-test under symmetry
-  conditions), if a fit does not hide such residuals (hence HC3, see `estimators`); by Satterthwaite 97 % and more held;
+  all residuals were alike. Other coefficients and differences have as many as the answers that they rest on are
+  worth, less one. Documents move these up as well as down, so that an answer that weighs much makes the variance large
+  where it also leads the estimate astray, and their ratio has no longer tails than a normal one (Efron 1969, Student's
+  t-test under symmetry conditions), if a fit does not hide such residuals (hence HC3, see `estimators`); by
+  Satterthwaite 97 % and more held;
 - the interval of a share is Wilson's (1927) for a sample of p (1 - p) / variance answers (Korn & Graubard 1998), which
   stays within 0 and 1 and is longer towards 1/2; that of a difference is put together from those of the shares (Zou &
   Donner 2008, Construction of confidence limits about effect measures).
@@ -120,9 +121,11 @@ def precision(solution: Solution, sample: Sample, wider: bool, cluster: Ints | N
     answers = np.count_nonzero(leverage, axis=0).astype(np.float64)
     label = sample.known[at] @ weighted / weighted.sum(axis=0)
     part = design.unit[at, None] * weighted
+    # As many as they are worth (Kish 1965): the coefficient of a small group rests on the few answers in it.
+    worth = weighted.sum(axis=0) ** 2 / (weighted**2).sum(axis=0)
     either_way = (solution.leverage < 0).any(axis=0) & (solution.leverage > 0).any(axis=0)
     even = either_way & (answers * np.minimum(label, 1 - label) >= FEWEST_OF_A_KIND)
-    freedom = np.where(even, answers - 1, satterthwaite(part.sum(axis=0), (part**2).sum(axis=0)))
+    freedom = np.where(even, worth - 1, satterthwaite(part.sum(axis=0), (part**2).sum(axis=0)))
     if cluster is not None and wider:
         freedom = np.minimum(freedom, len(np.unique(cluster)) - 1)
     return Precision(

@@ -86,7 +86,10 @@ def test_the_variance_of_coefficients_is_statsmodels_hc3() -> None:
     found = precision(experts_only(sample, question), sample, wider=True)
     n = answered.sum()
     np.testing.assert_allclose(found.of_the_draw * (n - 1) / n, known.HC3_se**2, rtol=0.01)
-    np.testing.assert_array_equal(found.freedom, [n - 1] * 3)
+    score = known.model.pinv_wexog.T / np.sqrt(design.weight[answered])[:, None]  # what an answer moves, by its weight
+    k = design.weight[answered, None] * score**2
+    np.testing.assert_allclose(found.freedom[1:], (k.sum(axis=0) ** 2 / (k**2).sum(axis=0) - 1)[1:], rtol=1e-6)
+    assert (found.freedom < n - 1).all()
 
 
 def test_shares_and_rare_labels_have_fewer_degrees_of_freedom() -> None:
@@ -99,7 +102,7 @@ def test_shares_and_rare_labels_have_fewer_degrees_of_freedom() -> None:
     assert share.freedom == pytest.approx([k.sum() ** 2 / (k**2).sum() - 1])
     assert share.freedom < 100
     solution = dsl(sample, question)
-    assert precision(solution, sample, wider=True).freedom[1:].tolist() == [199, 199]
+    assert (precision(solution, sample, wider=True).freedom[1:] > share.freedom).all()
     rare = replace(sample, expert=np.where(np.arange(SIZE) == at[0], 1.0, 0.0))
     assert (precision(solution, rare, wider=True).freedom < 100).all()
 
