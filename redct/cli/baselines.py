@@ -85,10 +85,11 @@ def ask(trainer: L.Trainer, data: LabeledTextDataModule, checkpoint: Path) -> di
     found = {}
     for name, title in TITLES.items():
         path = _path(data.corpus, name)
-        record = Record.read(path)
+        # One process decides, as in `train`.
+        record = trainer.strategy.broadcast(Record.read(path))
         if record is None:
             continue
-        if why := record.left_out(path, checkpoint):
+        if why := trainer.strategy.broadcast(record.left_out(path, checkpoint)):
             data.corpus.notes.append(f"without {title}: {why}")
             continue
         model = EdgeClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)

@@ -49,8 +49,13 @@ def _write(corpus: LabeledCorpus, ledger: Ledger, given: Namespace) -> None:
         raise InputError(f"{path}: is there already, and may hold answers; expected another name, or --overwrite")
     documents, answers, again = chosen_documents(corpus, ledger), ledger.answers(), dict[str, Document]()
     if given.queue:
-        again = {name: documents[name] for name in waiting(ledger.second_looks(), answers) if name in documents}
-        documents, answers = again | _unanswered(documents, answers, given.annotator), []
+        unanswered = _unanswered(documents, answers, given.annotator)
+        looks = [name for name in waiting(ledger.second_looks(), answers) if name in documents.keys() - unanswered]
+        if looks and not FORMS[form].settles:
+            print(f"without {len(looks):,} documents that wait for a second look: {form} cannot tell what settles them")
+            looks = []
+        again = {name: documents[name] for name in looks}
+        documents, answers = again | unanswered, []
     rounds = {document: each.number for each in ledger.rounds_for_people() for document in each.ids}
     said = {}
     if given.suggestions:

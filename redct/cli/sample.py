@@ -12,6 +12,7 @@ from redct.errors import InputError
 from redct.evidence.doubts import Doubt, doubted_answers
 from redct.experts import RANDOMISED, STRATEGIES, Ledger, Round, look_again, seconds_per_document, waiting
 from redct.hub.store import LabelTable
+from redct.hub.times import duration
 from redct.training.corpus import LabeledCorpus
 from redct.training.datamodule import LabeledTextDataModule
 from redct.training.forecast import forecast
@@ -60,8 +61,7 @@ def choose_round(
     with Ledger(corpus.asking.ledger) as ledger:
         seconds = seconds_per_document(ledger.answers())
         if seconds is not None:
-            minutes = seconds * len(chosen.ids) / 60
-            print(f"by what a document has taken so far ({seconds:.0f} s): {minutes:.0f} minutes")
+            print(f"by what a document has taken so far ({seconds:.0f} s): {duration(seconds * len(chosen.ids))}")
         for line in forecast(ledger, documents, table, corpus.seed):
             print(line)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from redct.cli.show import show_table
 from redct.cli.studyfile import read_study
+from redct.evidence.raters import EDGE
 from redct.experts import Ledger, verdicts, waiting
 from redct.experts.records import GOLD
 from redct.files import sha256
@@ -102,7 +103,7 @@ def _test(folder: Path) -> Step:
     metrics = json.loads(path.read_text(encoding="utf-8"))
     if not best.exists() or metrics.get("checkpoint_sha256") != sha256(best):
         return Step("test", False, f"{path} is of another checkpoint")
-    value = metrics["scores"]["edge classifier"]["macro_f1"]["value"]
+    value = metrics["scores"][EDGE]["macro_f1"]["value"]
     return Step("test", True, f"macro F1 {100 * value:.1f} %: {path}")
 
 

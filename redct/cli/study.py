@@ -34,8 +34,8 @@ COMMANDS = {
     "predict": "Label documents with a large language model.",
     "sample": f"Choose the documents that experts are to label. {sample.WHY_RANDOMISED} {sample.STRATEGY_HELP}",
     "fit": "Relabel with experts, then train the edge classifier.",
-    "validate": "Score the best checkpoint on the validation documents.",
-    "test": "Score the best checkpoint on held-out documents, beside the LLM.",
+    "validate": "Score the checkpoint on the validation documents.",
+    "test": "Score the checkpoint on held-out documents, beside the LLM.",
     "estimate": estimate.DESCRIPTION,
     "export": "Write the edge bundle: the classifier for a machine without torch and network.",
 }
@@ -182,7 +182,11 @@ class StudyCLI(LightningCLI):
             folder = self.folder / "checkpoints"
             # The last epoch, not the best one: few validation documents tell epochs apart by chance, the learning rate
             # has fallen to zero only there, and a score that nothing was chosen by is an honest one.
-            ours.append(ModelCheckpoint(folder, "best", save_last=True, enable_version_counter=False))
+            ours.append(
+                ModelCheckpoint(
+                    folder, "best", save_last=True, save_on_train_epoch_end=True, enable_version_counter=False
+                )
+            )
         return ours
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -288,8 +292,9 @@ class StudyCLI(LightningCLI):
         model = EdgeClassifier.load_from_checkpoint(best, map_location="cpu", weights_only=True)
         folder = self.folder / "checkpoints" / "best"
         model.save_huggingface(folder, self.data.max_length)
-        loss = self.trainer.callback_metrics.get("val_loss")
-        print(f"checkpoint: {best}" + ("" if loss is None else f" (val_loss {loss:.4f})"))
+        validated = self.model.validated_at == self.trainer.global_step
+        loss = f" (val_loss {self.trainer.callback_metrics['val_loss']:.4f})" if validated else ""
+        print(f"checkpoint: {best}{loss}")
         show_validation(Path(best), self.study.seed)
         print(f"for transformers: {folder}")
         show_expected_gain(self.data)
@@ -297,6 +302,8 @@ class StudyCLI(LightningCLI):
     def before_test(self) -> None:
         """Checks the labels that the classifier is compared with, and how its documents were sampled."""
         self._check_labels()
+        if (some := self.trainer.limit_test_batches) != 1.0:
+            raise InputError(f"trainer.limit_test_batches: found {some}, expected all held-out documents (1.0)")
         self.asked = testing.read_flags(self.config[self.subcommand], self.study)
 
     def after_test(self) -> None:

@@ -17,14 +17,13 @@ from redct.evidence.comparison import Comparison
 from redct.evidence.doubts import Doubt, doubted_answers
 from redct.evidence.plain import plain
 from redct.evidence.predictions import FILE, Predictions
-from redct.evidence.stand_ins import EDGE, LLM, stand_ins
+from redct.evidence.raters import EDGE, LLM, MAJORITY, TFIDF
+from redct.evidence.stand_ins import stand_ins
 from redct.evidence.substitution import Ceiling, Substitution
 from redct.files import sha256, write_json
 from redct.training.corpus import LabeledCorpus
 from redct.training.parts import Part
 
-TFIDF: Final = "TF-IDF + logistic"
-MAJORITY: Final = "majority class"
 DESIGN: Final = ("inclusion", "cluster", "strata")
 SMALL_CORPUS: Final = 10_000
 """Documents that take a minute or two on a CPU: so many are labeled unasked."""
@@ -143,7 +142,8 @@ def examine(
     predictions = Predictions(list(task.labels), ids, gold, raters, asked.design, corpus.seed)
     ceilings, substitutions = stand_ins(corpus, predictions, encoder)
     if ceilings and EDGE not in ceilings:
-        corpus.notes.append(f"the {EDGE} beside experts needs its labels out of fold: redct estimate --labels edge")
+        how = "redct estimate --labels edge, after a randomised choice of the experts' documents"
+        corpus.notes.append(f"the {EDGE} beside experts needs its labels out of fold: {how}")
     return Examined(found, ceilings, substitutions, _doubted(corpus), asked.columns, predictions)
 
 

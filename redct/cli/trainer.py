@@ -9,6 +9,7 @@ from typing import Any, Literal
 import lightning as L
 import numpy as np
 import numpy.typing as npt
+import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 
 from redct.cli.estimate import show_estimates
@@ -101,13 +102,18 @@ class StudyTrainer(L.Trainer):
             datamodule: The study's documents.
             checkpoint: Where the classifier was read from.
         """
+        if self.is_global_zero:
+            datamodule.corpus_dataloader()  # tokenises, in one process
+        self.strategy.barrier()
         self.test(model, datamodule.corpus_dataloader(), verbose=False)
         if self.is_global_zero:
             corpus = datamodule.corpus
             ids = [document.id for document in corpus.splits().train.documents]
             probs = np.array([model.predictions[n] for n in range(len(ids))])
             about = {"encoder": datamodule.encoder, "checkpoint_sha256": sha256(checkpoint)}
-            EdgeLabels(corpus.task.labels, ids, probs, served_by(corpus), about).write(corpus.folder / IN_SAMPLE)
+            state = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
+            served = served_by(corpus, state.get(type(datamodule).__name__, {}).get("targets"))
+            EdgeLabels(corpus.task.labels, ids, probs, served, about).write(corpus.folder / IN_SAMPLE)
 
     def train_for(self, epochs: int) -> None:
         """Trains so many epochs, whatever was to decide that."""
@@ -159,7 +165,7 @@ class StudyTrainer(L.Trainer):
         Args:
             model: Unused: the classifier is read from the checkpoint.
             datamodule: The study's documents.
-            ckpt_path: The checkpoint; by default the best one.
+            ckpt_path: The checkpoint; by default the one of `redct fit`.
             to: Folder of the bundle; by default `edge` in the study's folder, or `huggingface`.
             format: The bundle, or a folder for transformers and model hubs.
             precision: Of the weights. `auto` takes the fastest that answers as the checkpoint does: `int8`, else

@@ -1,4 +1,4 @@
-"""From the best checkpoint to a folder that someone copies to another machine."""
+"""From the checkpoint to a folder that someone copies to another machine."""
 
 import sys
 import sysconfig

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from redct.documents import Document
 from redct.errors import InputError
-from redct.files import whole
+from redct.files import sha256, whole
 from redct.training.answers import Answers
 from redct.training.corpus import LabeledCorpus
 from redct.training.parts import Part
@@ -22,7 +22,9 @@ from redct.training.parts import Part
 IN_SAMPLE: Final = "edge_labels.parquet"
 """The checkpoint's, most of whose documents it was trained on: too sure, and too often right."""
 OUT_OF_FOLD: Final = "out_of_fold.parquet"
-"""Those of classifiers that are trained as the checkpoint is, each on the documents that it does not label."""
+"""Those of classifiers with the checkpoint's options, each taught by LLM and experts on other documents.
+
+The LLM's distributions teach them as they came, since what corrects these rests on all answers."""
 NOTHING: Final = "nothing"
 _ABOUT: Final = b"redct"  # key of the file's metadata
 _SCHEMA: Final = pa.schema(
@@ -103,13 +105,17 @@ def out_of_fold_labels(corpus: LabeledCorpus) -> EdgeLabels | None:
     return found if is_current else None
 
 
-def served_by(corpus: LabeledCorpus) -> list[str | None]:
-    """Returns (N,) what each document of the corpus was to the last `fit`, see `EdgeLabels`."""
-    documents = corpus.splits().train.documents
-    try:
-        parts = corpus.written_parts()
-    except InputError:
+def served_by(corpus: LabeledCorpus, trained_on: str | None) -> list[str | None]:
+    """Returns (N,) what each document of the corpus was to a checkpoint, see `EdgeLabels`.
+
+    Args:
+        corpus: The study.
+        trained_on: SHA-256 of the targets.parquet that the checkpoint was trained with, as the checkpoint has it.
+    """
+    documents, targets = corpus.splits().train.documents, corpus.folder / "targets.parquet"
+    if not targets.is_file() or sha256(targets) != trained_on:
         return [None] * len(documents)
+    parts = corpus.written_parts()
     place = {document.id: name for name, part in parts.items() for document in part.documents}
     return [place.get(document.id, NOTHING) for document in documents]
 

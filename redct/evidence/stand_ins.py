@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
 
 from redct.errors import InputError
 from redct.evidence.edge_labels import EdgeLabels, out_of_fold_labels
 from redct.evidence.predictions import Predictions
+from redct.evidence.raters import EDGE, LLM
 from redct.evidence.substitution import Ceiling, Substitution, human_ceiling, stand_in_test
 from redct.experts import Ledger, verdicts
 from redct.experts.records import GOLD
 from redct.training.corpus import LabeledCorpus
-
-LLM: Final = "LLM"
-EDGE: Final = "edge classifier"
 
 
 def stand_ins(

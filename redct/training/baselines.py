@@ -92,9 +92,11 @@ class Record:
 
     @classmethod
     def read(cls, checkpoint: Path) -> "Record | None":
-        """Reads the file beside a checkpoint; None where there is none."""
-        path = checkpoint.with_suffix(".json")
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        """Reads the file beside a checkpoint; None where there is none, or one of another version."""
+        try:
+            return cls(**json.loads(checkpoint.with_suffix(".json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def holds(self, checkpoint: Path) -> bool:
         """Returns whether the checkpoint is the one that this is about."""

@@ -99,6 +99,7 @@ class EdgeClassifier(L.LightningModule):
         self.network: PreTrainedModel | None = None
         self.encoder_config: dict[str, Any] | None = None
         self.confusion: dict[str, Tensor] = {}
+        self.validated_at: int | None = None
         self.predictions: dict[int, list[float]] = {}
         self._predicted: list[tuple[list[int], list[list[float]]]] = []
         self.configure_metrics()
@@ -155,10 +156,12 @@ class EdgeClassifier(L.LightningModule):
         """Logs the validation metrics."""
         self.log("val_loss", self.val_loss, prog_bar=True)
         self._log_metrics("val_", self.val_metrics)
+        self.validated_at = self.trainer.global_step
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the (K, K) confusion matrix of the validation, gold in rows."""
-        checkpoint["validation_confusion"] = self.confusion.get("val_")
+        """Keeps the (K, K) confusion matrix of the validation, gold in rows, where it was of these weights."""
+        validated = self.validated_at == self.trainer.global_step
+        checkpoint["validation_confusion"] = self.confusion.get("val_") if validated else None
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch to the test metrics and keeps its probabilities."""

@@ -41,7 +41,7 @@ class LabeledCorpus:
         test: Held-out files, or the share (0 to 1) of train to hold out.
         validation: Files with gold labels, or the share of the labeled documents to validate on: of the
             expert-labeled ones where that is at least 50 documents, else of the LLM-labeled ones.
-        reserve: Documents that serve neither training nor the choice of the checkpoint nor any temperature, so that
+        reserve: Documents that serve neither training nor validation nor any temperature, so that
             `redct export --max_error` can find out on them when the edge may answer: files with gold labels, drawn
             uniformly at random, or the share (0 to 1) of the experts' answers where data.experts.strategy is random;
             what is found then holds for documents that experts can decide, as none of these was skipped or flagged.

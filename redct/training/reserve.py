@@ -48,7 +48,7 @@ def draw_reserve(answers: Answers, share: float, seed: int) -> npt.NDArray[np.in
 
 
 def check_unused(reserve: Iterable[str], targets: Path, trained_on: str | None) -> None:
-    """Checks that no document of the reserve served training, or the choice of the checkpoint.
+    """Checks that no document of the reserve served training or validation.
 
     Args:
         reserve: Ids of the reserve.

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,7 @@ def test_two_devices_test_as_one(study) -> None:
     one = json.loads((RUN / "metrics.json").read_text())
     of_corpus = read_edge_labels(RUN / "edge_labels.parquet")
     (RUN / "edge_labels.parquet").unlink()
+    shutil.rmtree(RUN / "cache")  # so that both processes need the tokens anew
     in_processes("test", "--trainer.strategy", "ddp", "--trainer.devices", "2")
     assert json.loads((RUN / "metrics.json").read_text()) == one
     again = read_edge_labels(RUN / "edge_labels.parquet")

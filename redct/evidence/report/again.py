@@ -102,7 +102,7 @@ def _agreement(corpus: LabeledCorpus) -> Any:  # noqa: ANN401 - JSON
 
 
 def _estimates(corpus: LabeledCorpus, asked: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
-    options = EstimateOptions(**{each.name: asked[each.name] for each in fields(EstimateOptions)})
+    options = EstimateOptions(**{each.name: asked[each.name] for each in fields(EstimateOptions) if each.name in asked})
     if options.by or options.formula or options.cluster:
         raise InputError("columns of the corpus are not in an archive")
     if options.labels == "llm":

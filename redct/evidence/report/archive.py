@@ -25,6 +25,7 @@ from redct.hub.store import LabelStore
 from redct.training.corpus import LabeledCorpus
 
 MANIFEST: Final = "evidence.json"
+SCHEMA: Final = 2
 _LEDGER: Final = "experts.sqlite"
 _DATE: Final = (1980, 1, 1, 0, 0, 0)  # of all files, so that equal evidence gives equal archives
 _FILES: Final = ("targets.parquet", FILE, "edge/bundle.json", "calibration.json", "agreement.json", "estimates.json")
@@ -54,8 +55,8 @@ def pack(corpus: LabeledCorpus, content: Mapping[str, Any], path: Path, texts: b
         stale = differing(found, told)
         follows = [name for name in found if name not in stale]
         (folder / "README.md").write_text(inventory(folder, told, follows, stale, texts), encoding="utf-8")
-        names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-        about = {"schema": 2, "redct": content["redct"], "texts": texts, "study": study, "follows": follows}
+        names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+        about = {"schema": SCHEMA, "redct": content["redct"], "texts": texts, "study": study, "follows": follows}
         manifest = {**about, "files": {name: sha256(folder / name) for name in names}}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         with whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as zipped:
@@ -151,6 +152,8 @@ def _without_texts(content: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(archive: Path, folder: Path) -> dict[str, Any]:
     """Returns the numbers of an unpacked archive, after a look at all hashes and at what follows from its files."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["schema"] != SCHEMA:
+        raise InputError(f"{archive}: found schema {manifest['schema']}, expected {SCHEMA}, as this redct writes it")
     for name, digest in manifest["files"].items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
             raise InputError(f"{archive}: {name} was altered since it was written (SHA-256 differs)")

@@ -116,6 +116,6 @@ def _took(content: dict[str, Any]) -> Iterator[list[str]]:
     if (training := content["training"]) is not None:
         seconds = training["seconds"]
         took = f"{duration(seconds)}, by the times of its files" if seconds else "not recorded"
-        yield ["fit", f"{len(training['epochs'])} epochs", took]
+        yield ["fit", f"{1 + max(map(int, training['epochs']))} epochs", took]
     if (bundle := content["bundle"]) is not None:
         yield ["export", f"{bundle['bytes'] / 1e6:.0f} MB, {bundle['precision']}", "needs no torch and no network"]

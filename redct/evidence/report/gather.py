@@ -15,9 +15,9 @@ from redct import __version__
 from redct.documents import Corpus
 from redct.errors import InputError
 from redct.evidence.plain import plain
+from redct.evidence.raters import EDGE
 from redct.evidence.report.answered import experts, learning
 from redct.evidence.report.labeled import edge, labeled, margins, rescaled, stores, targets
-from redct.evidence.stand_ins import EDGE
 from redct.files import sha256
 from redct.hub.store import LabelTable
 from redct.training.answers import Answers
@@ -165,8 +165,9 @@ def _training(folder: Path, digest: str | None) -> dict[str, Any] | None:
                 epochs.setdefault(int(row["epoch"]), {}).update({k: float(v) for k, v in values.items() if v})
     started, ended = logs[-1].with_name("hparams.yaml"), folder / "checkpoints" / "last.ckpt"
     seconds = None
-    with suppress(OSError):
-        seconds = ended.stat().st_mtime - started.stat().st_mtime
+    if 0 in epochs:  # a training that went on has logs of its last part only
+        with suppress(OSError):
+            seconds = ended.stat().st_mtime - started.stat().st_mtime
     # A copied folder has the times of the copy.
     return {"epochs": epochs, "seconds": seconds if seconds and seconds > 1 else None, "checkpoint_sha256": digest}
 
@@ -179,7 +180,7 @@ def _metrics(folder: Path, digest: str | None, missing: Missing) -> dict[str, An
         missing.note("quality", "scores of this classifier", "test", "metrics.json is of another checkpoint or version")
         return None
     elif metrics["ceilings"] and EDGE not in metrics["ceilings"]:
-        why = "which takes its labels out of fold, and redct test after that"
+        why = "which takes its labels out of fold, after a randomised choice; then redct test"
         missing.note("labels", "how the edge classifier compares with experts", "estimate --labels edge", why)
     return metrics
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from redct.evidence.raters import LLM, MAJORITY, TFIDF
 from redct.evidence.report.parts import Values, known, percent
 from redct.training.baselines import TITLES
 
@@ -25,9 +26,9 @@ def verdict(metrics: Values | None) -> tuple[str, str]:
     reached = f"On {metrics['documents']:,} held-out documents the {edge} has a macro-F1 of "
     reached += f"{percent(metrics['scores'][edge]['macro_f1'])}"
     by_other = {each["other"]: each["metrics"]["macro_f1"] for each in metrics["differences"]}
-    if "LLM" not in by_other or not known(by_other["LLM"]):
+    if LLM not in by_other or not known(by_other[LLM]):
         return "Cannot be told", f"{reached}; the LLM's labels of the same documents are missing to compare it with."
-    gap = by_other["LLM"]
+    gap = by_other[LLM]
     word, why = _compared(gap)
     sentence = f"{reached}, {_points(gap)} than the LLM that taught it: {why}."
     return word, " ".join([sentence, *_floor(by_other), *_ceiling(metrics)])
@@ -54,7 +55,7 @@ def _points(gap: Values) -> str:
 
 
 def _floor(by_other: dict[str, Any]) -> Iterator[str]:
-    for name in (*TITLES.values(), "TF-IDF + logistic", "majority class"):
+    for name in (*TITLES.values(), TFIDF, MAJORITY):
         if name in by_other and known(by_other[name]) and by_other[name]["low"] <= 0:
             yield f"It is not shown to be better than {name.replace('logistic', 'logistic regression')}."
 

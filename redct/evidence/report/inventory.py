@@ -12,14 +12,16 @@ _KNOWN: Final = {
     "evidence.json": "SHA-256 of every file, and which numbers follow from these files",
     "documents.parquet": "id, part, gold label and digest of every document; text only if asked for",
     "labels-*": "what each LLM said: label, probabilities, margin, raw reply, tokens; its manifest, with hashes",
-    "experts.sqlite": "rounds of chosen documents with all inclusion probabilities, and every answer of the experts",
+    "experts.sqlite": "rounds of chosen documents with all inclusion probabilities, and every answer of the experts, "
+    "with their names and notes",
     "answers.csv": "the experts' answers, of the file that the study took them from",
     "targets.parquet": "what the edge classifier was trained and validated towards, document by document",
     FILE: "label and probabilities of everybody who labeled the held-out documents, and how these were sampled",
     IN_SAMPLE: "label and probabilities of the edge classifier for every document of the corpus. Column `served`: "
-    "documents of `train` it was trained on, and on these it looks better than it is; `validation` chose its "
-    "checkpoint; `reserve` and `nothing` it did not see",
-    OUT_OF_FOLD: "the same by classifiers trained as it is, each on documents that it does not label",
+    "documents of `train` it was trained on, and on these it looks better than it is; `validation` only scored "
+    "it; `reserve` and `nothing` it did not see",
+    OUT_OF_FOLD: "the same by classifiers with its options, each taught by LLM and experts on other documents; "
+    "the LLM's distributions teach them as they came, since what corrects these rests on all answers",
     "edge/bundle.json": "the edge bundle: parity with the checkpoint, temperature, threshold, hashes",
     "calibration.json": "how the LLM's probabilities were corrected",
     "agreement.json": "agreement of the experts",

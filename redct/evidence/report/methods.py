@@ -79,7 +79,7 @@ def _classifier(content: dict[str, Any]) -> Iterator[str]:
     text = f"A text classifier{encoder} was trained towards {targets['kind']} targets on {sum(train.values()):,} "
     text += f"documents ({sources}) and validated on {sum(validation.values()):,} ({checked})"
     if training is not None:
-        text += f", for {len(training['epochs'])} epochs"
+        text += f", for {1 + max(map(int, training['epochs']))} epochs"
     yield f"{text}, seed {content['seed']}."
 
 

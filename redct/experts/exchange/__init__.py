@@ -30,19 +30,21 @@ class Form:
         suffixes: Of its files; the first is what redct writes.
         write: Writes the entries to a path.
         read: Yields the rows of a file that may hold an answer.
+        settles: Whether a row without an answer can say that one settles the document (kind resolution).
     """
 
     suffixes: tuple[str, ...]
     write: Callable[[Path, Iterable[Entry]], None]
     read: Callable[[str, Task], Iterator[Row]]
+    settles: bool
 
 
 FORMS: Final[Mapping[str, Form]] = {
-    "csv": Form((".csv", ".tsv", ".txt"), flat.write_csv, flat.read_csv),
-    "xlsx": Form((".xlsx",), spreadsheet.write, spreadsheet.read),
-    "jsonl": Form((".jsonl",), flat.write_jsonl, flat.read_jsonl),
-    "label_studio": Form((".json",), label_studio.write, label_studio.read),
-    "argilla": Form((".json",), argilla.write, argilla.read),
+    "csv": Form((".csv", ".tsv", ".txt"), flat.write_csv, flat.read_csv, settles=True),
+    "xlsx": Form((".xlsx",), spreadsheet.write, spreadsheet.read, settles=True),
+    "jsonl": Form((".jsonl",), flat.write_jsonl, flat.read_jsonl, settles=True),
+    "label_studio": Form((".json",), label_studio.write, label_studio.read, settles=False),
+    "argilla": Form((".json",), argilla.write, argilla.read, settles=False),
 }
 
 
