@@ -302,7 +302,8 @@ class StudyCLI(LightningCLI):
     def before_test(self) -> None:
         """Checks the labels that the classifier is compared with, and how its documents were sampled."""
         self._check_labels()
-        if (some := self.trainer.limit_test_batches) != 1.0:
+        some = self.trainer.limit_test_batches
+        if isinstance(some, int) or some < 1:  # as an integer, 1 is a batch
             raise InputError(f"trainer.limit_test_batches: found {some}, expected all held-out documents (1.0)")
         self.asked = testing.read_flags(self.config[self.subcommand], self.study)
 

@@ -85,7 +85,9 @@ def test_a_regression_on_columns_of_the_file(labeled, capfd) -> None:
         assert "for [95 % interval], from 90 documents, about a wider population" in out
         assert "--formula: found" not in out
     assert run("estimate", "--formula", "for ~ age", "--data.experts.budget", "30") == 0
-    assert "answers that are 'for'; with fewer than 20 intervals of coefficients" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "answers that are 'for'; with fewer than 20 intervals of coefficients" in said
+    assert "'for, age' rests on about" in said
 
 
 def test_labels_of_the_edge_are_out_of_fold(labeled, capfd) -> None:

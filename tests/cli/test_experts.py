@@ -349,6 +349,12 @@ def test_suspect_answers_are_looked_at_again(labeled, capfd) -> None:
     assert run("status", *options) == 0
     assert f"{len(look.ids)} to be looked at again" in " ".join(capfd.readouterr().out.replace("│", " ").split())
 
+    capfd.readouterr()
+    assert run("exchange", *options, "--queue", "--to", "again.json", "--form", "label_studio") == 0
+    assert "label_studio cannot tell what settles them" in capfd.readouterr().out
+    assert json.loads(Path("again.json").read_text()) == []
+    assert run("exchange", *options, "--queue", "--to", "bens.csv", "--annotator", "ben") == 0
+    assert pd.read_csv("bens.csv", dtype=str).kind.isna().all(), "a first vote of ben settles nothing"
     assert run("exchange", *options, "--queue", "--to", "again.xlsx") == 0
     sheet = pd.read_excel("again.xlsx", dtype=str)
     assert (sheet.id.tolist(), set(sheet.kind), sheet.label.notna().sum()) == (look.ids, {"resolution"}, 0)

@@ -76,6 +76,18 @@ def test_the_same_seed_gives_the_same_classifier(study) -> None:
     assert not torch.equal(weights["one"], weights["other"])
 
 
+def test_the_last_epoch_is_kept_and_scored_only_by_its_own_validation(study, capfd) -> None:
+    assert run("predict") == 0
+    for epochs, validated in (("2", True), ("3", False)):
+        assert run("fit", "--trainer.max_epochs", epochs, "--trainer.check_val_every_n_epoch", "2") == 0
+        kept = torch.load(RUN / "checkpoints" / "best.ckpt", weights_only=True)
+        out = capfd.readouterr().out
+        assert kept["epoch"] == int(epochs) - 1
+        said = [kept["validation_confusion"] is not None, "(val_loss" in out, "validation macro-F1" in out]
+        assert said == [validated] * 3
+    assert "trainer.limit_test_batches: found 1" in refused(capfd, "test", "--trainer.limit_test_batches", "1")
+
+
 def test_two_devices_test_as_one(study) -> None:
     assert run("predict") == 0
     in_processes("fit", "--trainer.strategy", "ddp", "--trainer.devices", "2")
