@@ -196,7 +196,8 @@ def test_answers_of_a_file_are_in_the_archive_and_its_other_columns_are_not(stud
     follows = json.loads(Path("again/evidence.json").read_text())["follows"]
     assert set(follows) == {"llm", "margins", "experts", "edge"}
     readme = Path("again/README.md").read_text()
-    assert "`edge_labels.parquet`: `redct test --corpus true`" in readme
+    assert "the edge classifier: `redct fit" in readme
+    assert "`out_of_fold.parquet`: `redct estimate --labels edge`" in readme
 
 
 def altered(archive: Path, to: Path, what: str) -> None:

@@ -28,11 +28,6 @@ _KNOWN: Final = {
     "estimates.json": "shares of labels or regressions",
     "configs/*": "the study's YAML files",
 }
-_OPTIONAL: Final = {
-    FILE: "test",
-    IN_SAMPLE: "test --corpus true",
-    OUT_OF_FOLD: "estimate --labels edge",
-}
 
 
 def inventory(
@@ -62,7 +57,7 @@ def _lines(
     yield "\nIts numbers: " + ", ".join(f"`{name}`" for name in follows)
     yield "of `report.json` are computed again from the other files, and must come out the same; all others are as they"
     yield "were, since they rest on texts, further columns, weights or logs, which are not here."
-    lacking = [f"`{name}`: `redct {command}`" for name, command in _OPTIONAL.items() if not (folder / name).is_file()]
+    lacking = [] if (folder / OUT_OF_FOLD).is_file() else [f"`{OUT_OF_FOLD}`: `redct estimate --labels edge`"]
     lacking += [f"{each['what']}: `{each['command']}`" for each in content["missing"]]
     lacking += [f"`{name}` of `report.json` is of other labels or answers: make it anew" for name in stale]
     lacking += [] if texts else ["texts of the documents: `redct report --bundle_evidence --texts`"]
