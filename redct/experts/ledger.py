@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -308,8 +309,7 @@ class Ledger:
         if self._version() == SCHEMA_VERSION:
             return
         if self._is_new():
-            # Readers and a writer then do not wait for each other; the mode stays with the file.
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._log_ahead()
         with self._transaction():
             version = self._version()  # again under the lock: another process may have created the tables
             if version == SCHEMA_VERSION:
@@ -322,6 +322,18 @@ class Ledger:
             for statement in (*_TABLES, *_GUARDS):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _log_ahead(self) -> None:
+        """Readers and a writer then do not wait for each other; the mode stays with the file."""
+        for left in reversed(range(100)):
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # While another process begins the same file, SQLite says so at once, however long it may wait.
+                if not left or "locked" not in str(error):
+                    raise
+                time.sleep(0.05)
 
     def _is_new(self) -> bool:
         tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

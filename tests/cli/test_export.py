@@ -99,7 +99,7 @@ def test_without_a_checkpoint_nothing_is_exported(study: Path, capfd) -> None:
 def test_what_does_not_answer_alike_is_refused_and_auto_goes_on(
     trained: Path, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("redct.edge.parity.MOST_DIFFERENCE", 1e-5)
+    monkeypatch.setattr("redct.edge.parity.MOST_DIFFERENCE", 1e-6)
     line = refused(capfd, "export", "--precision", "int8")
     assert "int8 does not answer as the checkpoint does: " in line
     assert "mean difference of a probability 0.0" in line

@@ -210,7 +210,7 @@ def test_what_does_not_fit_together_is_refused(study, capfd) -> None:
     assert "made with prompt" in refused(capfd, "predict", "--task.codebook", "Another codebook.")
     assert "made with prompt" in refused(capfd, "fit", "--task.codebook", "Another codebook.")
     assert run("fit", "--trainer.max_epochs", "1") == 0
-    assert "model.learning_rate" in refused(capfd, "test", "--model.learning_rate", "0.5")
+    assert "model.encoder: found 'minilm'" in refused(capfd, "test", "--model.encoder", "minilm")
     other = '["against", "for", "neutral", "other"]'
     assert "checkpoint of another task" in refused(capfd, "test", "--task.labels", other)
     assert "budget" in refused(capfd, "fit", "--data.experts.budget", "7.5")
