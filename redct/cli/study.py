@@ -345,6 +345,7 @@ def _quiet() -> None:
         "LeafSpec",
         "Be aware that when",
         "`max_epochs` was not set",
+        "The dirpath has changed",  # of a study's folder that was moved
     )
     for message in (f".*{part}.*" for part in advice):
         warnings.filterwarnings("ignore", message=message)

@@ -82,11 +82,11 @@ def _training(content: dict[str, Any]) -> Iterator[Figure]:
     last = max(valid)
     risen = float(valid[last]["val_loss"]) - float(valid[best]["val_loss"])
     ended = (
-        "it fell to the end, so more epochs (trainer.max_epochs) may help"
+        "fell to the end, so more epochs (trainer.max_epochs) may help"
         if best == last
-        else f"it was least after epoch {best + 1} and {risen:.3f} higher in the end, so training was long enough"
+        else f"was least after epoch {best + 1} and {risen:.3f} higher in the end, so training was long enough"
     )
-    yield Figure(svg, f"The classifier is that of the last epoch, {last + 1}. On the validation documents, {ended}.")
+    yield Figure(svg, f"The classifier is that of the last epoch, {last + 1}. The validation loss {ended}.")
 
 
 def _costs(content: dict[str, Any]) -> Table:
