@@ -85,7 +85,7 @@ def test_the_last_epoch_is_kept_and_scored_only_by_its_own_validation(study, cap
         assert kept["epoch"] == int(epochs) - 1
         said = [kept["validation_confusion"] is not None, "(val_loss" in out, "validation macro-F1" in out]
         assert said == [validated] * 3
-    assert "trainer.limit_test_batches: found 1" in refused(capfd, "test", "--trainer.limit_test_batches", "1")
+    assert "trainer.limit_test_batches: found 0.5" in refused(capfd, "test", "--trainer.limit_test_batches", "0.5")
 
 
 def test_two_devices_test_as_one(study) -> None:
