@@ -8,8 +8,7 @@ from redct.evidence.edge_labels import EdgeLabels, out_of_fold_labels
 from redct.evidence.predictions import Predictions
 from redct.evidence.raters import EDGE, LLM
 from redct.evidence.substitution import Ceiling, Substitution, human_ceiling, stand_in_test
-from redct.experts import Ledger, verdicts
-from redct.experts.records import GOLD
+from redct.experts import Ledger, votes_of_people
 from redct.training.corpus import LabeledCorpus
 
 
@@ -64,10 +63,9 @@ def _votes(corpus: LabeledCorpus) -> dict[str, dict[str, str]]:
     if not corpus.asking.ledger.exists():
         return {}
     with Ledger(corpus.asking.ledger, create=False) as ledger:
-        standing = verdicts(ledger.answers())
+        given = votes_of_people(ledger.answers())
     known = set(corpus.task.labels)
     votes = {
-        document: {who: label for who, label in verdict.votes.items() if who != GOLD and label in known}
-        for document, verdict in standing.items()
+        document: {who: label for who, label in each.items() if label in known} for document, each in given.items()
     }
     return {document: each for document, each in votes.items() if len(each) > 1}

@@ -7,7 +7,7 @@ from redct.experts.records import Answer, Round
 from redct.experts.sampling import Experts, choose_for_experts, choose_for_gold
 from redct.experts.second_look import look_again, waiting
 from redct.experts.strategies import RANDOMISED, STRATEGIES, Choice, choose, needs
-from redct.experts.verdicts import Verdict, majority, verdicts
+from redct.experts.verdicts import Verdict, majority, verdicts, votes_of_people
 from redct.experts.weights import Estimate, Wave, Weights, mean, unit_variance, waves_of, weigh
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "seconds_per_document",
     "unit_variance",
     "verdicts",
+    "votes_of_people",
     "waiting",
     "waves_of",
     "weigh",

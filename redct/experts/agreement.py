@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redct.experts.coefficients import Floats, alphas, cohen_kappas, fleiss_kappas, observed_agreement
-from redct.experts.records import GOLD, Answer
-from redct.experts.verdicts import verdicts
+from redct.experts.records import Answer
+from redct.experts.verdicts import votes_of_people
 
 RESAMPLES: Final = 1000
 RELIABLE: Final = 0.8
@@ -125,7 +125,7 @@ class Agreement:
 def report(
     answers: Sequence[Answer], labels: Sequence[str], llm: Mapping[str, str] | None = None, seed: int = 1
 ) -> Agreement:
-    """Compares the votes that stand, see `verdicts`; the gold column is no annotator, a resolution no vote.
+    """Compares the votes of people, see `votes_of_people`.
 
     Args:
         answers: The ledger's, in the order of recording.
@@ -134,7 +134,7 @@ def report(
         seed: Of the bootstrap.
     """
     known = set(labels)
-    given = {d: {who: label for who, label in v.votes.items() if who != GOLD} for d, v in verdicts(answers).items()}
+    given = votes_of_people(answers)
     votes = {d: {who: label for who, label in each.items() if label in known} for d, each in given.items()}
     votes = {document: each for document, each in votes.items() if each}
     counts = _counts(votes, labels)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from redct.experts.records import Answer
+from redct.experts.records import GOLD, Answer
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,16 @@ def _verdict(document: str, standing: list[Answer], resolution: str | None) -> V
         {answer.annotator: answer.note for answer in standing if answer.kind == "flag"},
         resolution,
     )
+
+
+def votes_of_people(answers: Iterable[Answer]) -> dict[str, dict[str, str]]:
+    """Returns the labels that stand, by document and annotator; the gold column is no annotator, a resolution no vote.
+
+    Args:
+        answers: The ledger's, in the order of recording.
+    """
+    standing = verdicts(answers).values()
+    return {each.document: {who: label for who, label in each.votes.items() if who != GOLD} for each in standing}
 
 
 def majority(shares: npt.ArrayLike, probs: npt.ArrayLike) -> int:
