@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import Any
 
 from redct.hub.ensemble import Ensemble
-from redct.hub.store import LabelRow, LabelStore, LabelTable, read_labels
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore, LabelTable, read_labels
 
 _NEED_TORCH = {
     "ApiLabeler": "redct.hub.api",

@@ -22,7 +22,7 @@ from redct.hub.remote.prices import Budget, price_of, summary
 from redct.hub.remote.questions import AnswerForm, Distribution, Questions, answer_form
 from redct.hub.remote.stream import RowStream
 from redct.hub.remote.tokens import token_counter
-from redct.hub.store import LabelRow
+from redct.hub.rows import LabelRow
 from redct.sources import Source
 
 UNANIMOUS = 0.999  # a vote share that is 1 but for the floor of probabilities

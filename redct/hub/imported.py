@@ -14,7 +14,7 @@ from redct.confidence import log_floored, margins
 from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.labeler import DocumentBatches, Labeler
-from redct.hub.store import LabelRow
+from redct.hub.rows import LabelRow
 from redct.sources import Source
 
 BATCH = 1000

@@ -17,7 +17,8 @@ from redct.documents import Document, Documents, in_batches, missing
 from redct.errors import InputError
 from redct.hub.examples import example_chooser
 from redct.hub.prompts import Message, messages, prompt_hash
-from redct.hub.store import LabelRow, LabelStore
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore
 from redct.hub.writer import LabelWriter
 from redct.task import Task
 

@@ -18,8 +18,8 @@ from redct.hub.encoding import Encoded, PromptEncoder
 from redct.hub.labeler import Labeler
 from redct.hub.prefix import shared_length
 from redct.hub.reasoning import Reasoner
+from redct.hub.rows import LabelRow
 from redct.hub.scoring import LabelScorer
-from redct.hub.store import LabelRow
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 WINDOW = 4096  # documents that are sorted by length together: enough to fill batches, little to hold

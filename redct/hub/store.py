@@ -22,11 +22,13 @@ from redct import __version__
 from redct.digests import Digests
 from redct.errors import InputError
 from redct.files import sha256, whole, write_json
+from redct.hub.rows import LabelRow
 from redct.hub.times import Lap, labeling_time
 
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
+        ("digest", pa.string()),
         ("label", pa.string()),
         ("probs", pa.list_(pa.float32())),
         ("logprobs", pa.list_(pa.float32())),
@@ -40,35 +42,6 @@ SCHEMA = pa.schema(
         ("completion_tokens", pa.int32()),
     ]
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRow:
-    """What the hub said about one document: a distribution, or an error.
-
-    Attributes:
-        id: The document's id.
-        label: The most probable label; None in an error row.
-        probs: Probabilities over the task's labels, sum 1.
-        logprobs: Log-probabilities as the LLM gave them, not normalised over the labels.
-        margin: Difference of the two largest label log-probabilities, >= 0.
-        unlabeled_mass: Probability of replies that are no label, 0 to 1.
-        source: Where the probabilities come from: logprobs, samples, stated or imported.
-        error: Why there is no label; None where there is one.
-    """
-
-    id: str
-    label: str | None = None
-    probs: list[float] | None = None
-    logprobs: list[float] | None = None
-    margin: float | None = None
-    unlabeled_mass: float | None = None
-    source: str | None = None
-    reply: str | None = None
-    rationale: str | None = None
-    error: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -377,7 +350,11 @@ def _joined(labels: list[str], tables: list[LabelTable]) -> LabelTable:
 
 
 def _read_columns(path: Path, names: list[str]) -> pa.Table:
-    return pq.read_table(path, columns=names, use_threads=False)  # a part is small, and threads keep memory
+    table = pq.read_table(path, columns=names, use_threads=False)  # a part is small, and threads keep memory
+    # Parts of earlier versions lack columns that came later.
+    for name in set(names) - set(table.column_names):
+        table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+    return table.select(names)
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

@@ -7,7 +7,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from redct.hub.store import LabelRow, LabelStore
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore
 from redct.hub.times import Clock
 
 

@@ -23,7 +23,8 @@ import lightning as L
 from redct.documents import Document
 from redct.hub.api import ApiLabeler
 from redct.hub.remote.pacing import Limits
-from redct.hub.store import LabelRow, LabelStore
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore
 from redct.task import Task
 
 TESTS = Path(__file__).parents[2] / "tests"

@@ -19,7 +19,8 @@ import numpy as np
 import yaml
 
 from redct.experts import Answer, Ledger, Pool, choose
-from redct.hub.store import LabelRow, LabelStore
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore
 
 LABELS = ["against", "for", "neutral"]
 WORDS = ["bus", "tea", "rain", "fair", "school", "council", "river", "ice", "plan", "vote", "price", "pond", "train"]

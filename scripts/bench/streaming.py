@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from redct.cli.results import show_labels
 from redct.documents import Document
 from redct.hub.labeler import DocumentBatches, Labeler, Share
-from redct.hub.store import LabelRow
+from redct.hub.rows import LabelRow
 from redct.task import Columns, Task
 from redct.training.corpus import LabeledCorpus
 

@@ -6,7 +6,8 @@ import pytest
 from redct.documents import Document
 from redct.errors import InputError
 from redct.evidence import confusion, evaluate, evaluate_confusion, summarise_labels
-from redct.hub.store import LabelRow, LabelStore
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore
 
 LABELS = ["x", "y", "never"]
 

@@ -7,7 +7,8 @@ from sklearn.metrics import cohen_kappa_score
 from redct.confidence import log_floored, margins
 from redct.errors import InputError
 from redct.hub.ensemble import Ensemble, agreement, agreement_of_all, combine, notes
-from redct.hub.store import LabelRow, LabelStore, LabelTable
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore, LabelTable
 
 LABELS = ["a", "b", "c"]
 

@@ -11,7 +11,8 @@ import pytest
 from redct.documents import Document, Documents, Joined, read_documents
 from redct.hub.imported import ImportedLabels
 from redct.hub.labeler import DocumentBatches, Share
-from redct.hub.store import LabelRow, LabelStore, read_labels
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore, read_labels
 from redct.hub.writer import LabelWriter
 from redct.task import Columns, Task
 

@@ -6,7 +6,8 @@ import pytest
 
 from redct.digests import Digests
 from redct.errors import InputError
-from redct.hub.store import LabelRow, LabelStore, read_labels
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore, read_labels
 
 LABELS = ["a", "b"]
 PRINT = {"model": "m", "prompt": "p" * 64}

@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from redct.hub.store import LabelRow, LabelStore
+from redct.hub.rows import LabelRow
+from redct.hub.store import LabelStore
 from redct.hub.times import Clock, labeling_time, time_in_words
 
 

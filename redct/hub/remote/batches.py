@@ -16,7 +16,7 @@ from redct.hub.remote.dialect import Dialect
 from redct.hub.remote.exchange import MalformedReplyError, Reply, Request, Usage, read_reply
 from redct.hub.remote.journal import Journal, Row, row_of
 from redct.hub.remote.questions import Questions
-from redct.hub.store import LabelRow
+from redct.hub.rows import LabelRow
 
 REQUESTS_PER_BATCH: Final = 50_000  # as documented, and below the documented 200 MB
 BYTES_PER_BATCH: Final = 150_000_000

@@ -17,7 +17,7 @@ from redct.hub.remote.answers import (
     vote_shares,
 )
 from redct.hub.remote.exchange import Reply, Request, Usage
-from redct.hub.store import LabelRow
+from redct.hub.rows import LabelRow
 from redct.task import Task
 
 Distribution = Literal["auto", "logprobs", "samples", "stated"]

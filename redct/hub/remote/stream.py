@@ -12,7 +12,7 @@ from redct.hub.remote.exchange import Reply, Request
 from redct.hub.remote.journal import Journal
 from redct.hub.remote.prices import Budget
 from redct.hub.remote.questions import Questions
-from redct.hub.store import LabelRow
+from redct.hub.rows import LabelRow
 
 GATHER = 0.2  # seconds: rows are handed on in batches, since each batch takes a round of Lightning's loop
 FULL = 1000  # rows that are handed on at once

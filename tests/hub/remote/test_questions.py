@@ -6,7 +6,7 @@ from redct.documents import Document
 from redct.errors import InputError
 from redct.hub.remote.exchange import Reply, Request, Usage
 from redct.hub.remote.questions import Questions, answer_form
-from redct.hub.store import LabelRow
+from redct.hub.rows import LabelRow
 from redct.task import Task
 
 TASK = Task(labels=["for", "against"])
